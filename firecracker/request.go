@@ -1,0 +1,12 @@
+package firecracker
+
+// Request is one API call as a value: what would be sent, before it is sent.
+// Its Body is one of this package's types, nil for a call without a body.
+type Request struct {
+	Method string
+	Path   string
+	Body   any
+}
+
+// String returns "PUT /drives/rootfs".
+func (r Request) String() string { return r.Method + " " + r.Path }

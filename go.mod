@@ -1,0 +1,3 @@
+module github.com/smartvm/smartvm
+
+go 1.26
