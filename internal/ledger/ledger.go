@@ -1,0 +1,283 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/fault"
+)
+
+const (
+	fileName   = "ledger"
+	newPrefix  = ".new-"
+	gonePrefix = ".gone-"
+)
+
+// Ledger is a directory whose resources this process owns. Its methods may be
+// called from several goroutines.
+type Ledger struct {
+	dir  string
+	mu   sync.Mutex
+	file *os.File
+	contents
+}
+
+// Create makes the directory runtime/name with a ledger that this process owns.
+// The error matches fs.ErrExist when the name is taken, by whomever.
+func Create(runtime, name string) (*Ledger, error) {
+	g, err := guard(runtime, unix.LOCK_SH)
+	if err != nil {
+		return nil, failure("create ledger", runtime, err)
+	}
+	defer g.Close()
+	fault.Point("create: nothing yet")
+	tmp, err := os.MkdirTemp(runtime, newPrefix)
+	if err != nil {
+		return nil, failure("create ledger", runtime, err)
+	}
+	fault.Point("create: directory")
+	l, err := build(tmp)
+	if err == nil {
+		err = unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, filepath.Join(runtime, name), unix.RENAME_NOREPLACE)
+		fault.Point("create: named")
+	}
+	if err != nil {
+		if l != nil {
+			err = errors.Join(err, l.file.Close())
+		}
+		return nil, failure("create ledger", filepath.Join(runtime, name), errors.Join(err, os.RemoveAll(tmp)))
+	}
+	l.dir = filepath.Join(runtime, name)
+	return l, nil
+}
+
+// build makes a locked ledger in a directory that nobody else looks at yet.
+func build(dir string) (*Ledger, error) {
+	f, err := os.OpenFile(filepath.Join(dir, fileName), os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	l := &Ledger{dir: dir, file: f, contents: contents{marks: map[string]time.Time{}}}
+	if err := errors.Join(tryLock(f), l.own()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	fault.Point("create: ledger")
+	return l, nil
+}
+
+// Open takes over the ledger of runtime/name. The error matches VM_OWNED when
+// its owner is alive and fs.ErrNotExist when there is none.
+func Open(runtime, name string, kinds Kinds) (*Ledger, error) {
+	dir := filepath.Join(runtime, name)
+	f, err := os.OpenFile(filepath.Join(dir, fileName), os.O_RDWR|os.O_APPEND|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, failure("open ledger", dir, err)
+	}
+	l := &Ledger{dir: dir, file: f}
+	if err := l.takeOver(kinds); err != nil {
+		return nil, errors.Join(failure("open ledger", dir, err), f.Close())
+	}
+	return l, nil
+}
+
+func (l *Ledger) takeOver(kinds Kinds) error {
+	if err := tryLock(l.file); err != nil {
+		return err
+	}
+	// Between open and lock the last owner may have removed the directory and a
+	// new one may have taken the name: the lock would then be on a dead file.
+	held, err := l.file.Stat()
+	if err != nil {
+		return err
+	}
+	named, err := os.Lstat(l.file.Name())
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(held, named) {
+		return errLocked
+	}
+	data, err := io.ReadAll(l.file)
+	if err != nil {
+		return err
+	}
+	c, err := parse(data, kinds)
+	if err != nil {
+		return err
+	}
+	l.contents = *c
+	if err := l.file.Truncate(c.size); err != nil { // a torn last line
+		return err
+	}
+	return l.own()
+}
+
+func (l *Ledger) own() error {
+	l.owner, l.created = self(), time.Now()
+	return l.append(entry{Op: "own", Owner: &l.owner, Time: l.created})
+}
+
+// Dir is the directory.
+func (l *Ledger) Dir() string { return l.dir }
+
+// Make records r, runs effect, and records r once more if the effect completed
+// it (a process learns its pid only when it exists). When the effect fails, r
+// stays recorded: part of it may exist, and Release knows.
+func (l *Ledger) Make(r Resource, effect func() error) error {
+	intent, err := json.Marshal(r)
+	if err != nil {
+		return failure("record", r.String(), err)
+	}
+	fault.Point("make " + r.Kind() + ": nothing yet")
+	n, err := l.record(r, intent)
+	if err != nil {
+		return failure("record", r.String(), err)
+	}
+	fault.Point("make " + r.Kind() + ": recorded")
+	if err := effect(); err != nil {
+		return err
+	}
+	fault.Point("make " + r.Kind() + ": made")
+	result, err := json.Marshal(r)
+	if err != nil || bytes.Equal(intent, result) {
+		return err
+	}
+	l.mu.Lock()
+	err = l.append(entry{Op: "made", N: n, What: result})
+	l.mu.Unlock()
+	if err != nil {
+		return failure("record", r.String(), err)
+	}
+	fault.Point("make " + r.Kind() + ": known")
+	return nil
+}
+
+func (l *Ledger) record(r Resource, what json.RawMessage) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.last + 1
+	if err := l.append(entry{Op: "make", N: n, Kind: r.Kind(), What: what}); err != nil {
+		return 0, err
+	}
+	l.last = n
+	l.resources = append(l.resources, &held{n, r})
+	return n, nil
+}
+
+// Mark records that a point of the life was reached.
+func (l *Ledger) Mark(name string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if err := l.append(entry{Op: "mark", Name: name, Time: now}); err != nil {
+		return failure("record", name, err)
+	}
+	l.marks[name] = now
+	fault.Point("mark " + name)
+	return nil
+}
+
+// append writes one line. A line that could not be written whole is taken back,
+// so that the next one does not continue it. The caller holds mu, or is alone.
+func (l *Ledger) append(e entry) error {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	line = append(line, '\n')
+	if _, err := l.file.Write(line); err != nil {
+		return errors.Join(err, l.file.Truncate(l.size))
+	}
+	l.size += int64(len(line))
+	return nil
+}
+
+// Release gives back every recorded resource, newest first. It goes on past
+// errors and returns them all; what could not be given back stays recorded, so
+// Release can be called again.
+func (l *Ledger) Release(ctx context.Context) error {
+	l.mu.Lock()
+	todo := slices.Clone(l.resources)
+	l.mu.Unlock()
+	var errs []error
+	for _, h := range slices.Backward(todo) {
+		if err := l.release(ctx, h); err != nil {
+			errs = append(errs, fmt.Errorf("release %s: %w", h.resource, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (l *Ledger) release(ctx context.Context, h *held) error {
+	kind := h.resource.Kind()
+	fault.Point("release " + kind + ": still there")
+	if err := h.resource.Release(ctx); err != nil {
+		return err
+	}
+	fault.Point("release " + kind + ": gone")
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	// A full disk must not keep a resource on record that is gone: releasing it
+	// again finds nothing, so the line may be missing from the file.
+	l.remove(h.n)
+	if err := l.append(entry{Op: "gone", N: h.n}); err != nil && !errors.Is(err, unix.ENOSPC) {
+		return err
+	}
+	return nil
+}
+
+// Destroy removes the directory with all that is in it, the ledger last, and
+// gives up ownership. Everything must have been released.
+func (l *Ledger) Destroy() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.resources) > 0 {
+		return failure("remove", l.dir, fmt.Errorf("%s is still recorded", l.resources[0].resource))
+	}
+	fault.Point("destroy: still named")
+	runtime, name := filepath.Split(l.dir)
+	gone := filepath.Join(runtime, gonePrefix+name+"-"+fmt.Sprint(os.Getpid(), time.Now().UnixNano()))
+	if err := os.Rename(l.dir, gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return failure("remove", l.dir, err)
+	}
+	fault.Point("destroy: renamed")
+	err := errors.Join(os.RemoveAll(gone), l.file.Close())
+	fault.Point("destroy: removed")
+	if err != nil {
+		return failure("remove", l.dir, err)
+	}
+	return nil
+}
+
+// Close gives up ownership and leaves everything as it is.
+func (l *Ledger) Close() error {
+	return l.file.Close()
+}
+
+// failure gives an error of this package its code. A name that is taken or not
+// there is an ordinary answer and keeps matching fs.ErrExist, fs.ErrNotExist.
+func failure(op, subject string, err error) error {
+	e := &errcode.Error{Code: errcode.LedgerFailed, Op: op, Subject: subject, Err: err}
+	switch {
+	case errors.Is(err, errLocked):
+		e.Code = errcode.VMOwned
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		e.Code, e.Hint = errcode.NoSpace, "free some room or choose another runtime directory (SMARTVM_RUNTIME_DIR)"
+	case errors.Is(err, unix.EROFS), errors.Is(err, fs.ErrPermission):
+		e.Code, e.Hint = errcode.DirectoryFailed, "choose a runtime directory that can be written (SMARTVM_RUNTIME_DIR)"
+	}
+	return e
+}

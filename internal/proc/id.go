@@ -1,0 +1,103 @@
+package proc
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// ID names one process for as long as the machine runs and beyond: a pid alone
+// is used again, a pid with its start time and boot is not.
+type ID struct {
+	PID int `json:"pid"`
+	// StartTime is in clock ticks since boot (field 22 of /proc/PID/stat, proc(5)).
+	StartTime uint64 `json:"start_time"`
+	BootID    string `json:"boot_id"`
+}
+
+// IsZero reports whether the ID names no process.
+func (id ID) IsZero() bool { return id.PID == 0 }
+
+// String returns "process 123".
+func (id ID) String() string { return "process " + strconv.Itoa(id.PID) }
+
+// errGone says that a process does not exist (any more), or only as a zombie.
+var errGone = fmt.Errorf("no such process: %w", fs.ErrNotExist)
+
+// identify reads the ID of the process that has this pid now.
+func identify(pid int) (ID, error) {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return ID{}, errGone
+	}
+	if err != nil {
+		return ID{}, err
+	}
+	// The second field is the program's name in parentheses and may hold anything.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 20 {
+		return ID{}, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
+	}
+	start, err := strconv.ParseUint(fields[19], 10, 64)
+	if err != nil {
+		return ID{}, err
+	}
+	return ID{PID: pid, StartTime: start, BootID: bootID()}, nil
+}
+
+var bootID = sync.OnceValue(func() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(id))
+})
+
+// File identifies an open file of this boot.
+type File struct {
+	Dev uint64 `json:"dev"`
+	Ino uint64 `json:"ino"`
+}
+
+// Identify returns what identifies f.
+func Identify(f *os.File) (File, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return File{}, os.NewSyscallError("fstat", err)
+	}
+	return File{Dev: st.Dev, Ino: st.Ino}, nil
+}
+
+// FindByStdin lists the processes that have f as their standard input. A child
+// is given an input of its own, so that it can be found even if its parent died
+// before it could write down the pid.
+func FindByStdin(f File) ([]ID, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	var found []ID
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		var st unix.Stat_t
+		// Processes come and go, and those of other users can't be looked into.
+		if unix.Stat("/proc/"+e.Name()+"/fd/0", &st) != nil || (File{st.Dev, st.Ino}) != f {
+			continue
+		}
+		id, err := identify(pid)
+		if err == nil {
+			found = append(found, id)
+		}
+	}
+	return found, nil
+}

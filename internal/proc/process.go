@@ -1,0 +1,174 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Process is a process that is being watched. Its methods may be called from
+// several goroutines.
+type Process struct {
+	id     ID
+	pidfd  *os.File
+	child  bool
+	done   chan struct{}
+	status Status // valid once done is closed
+}
+
+// Spec says what to start. Nothing is inherited: no environment, and of the open
+// files only the three that are given (and what the rest of this program may
+// have opened without O_CLOEXEC).
+type Spec struct {
+	Path                  string   // of the program
+	Args                  []string // without the program's name
+	Env                   []string // "NAME=value"
+	Dir                   string   // working directory
+	Stdin, Stdout, Stderr *os.File
+}
+
+// Start starts a process in a session of its own, so that a Ctrl+C in our
+// terminal does not reach it, and watches it.
+func Start(s Spec) (*Process, error) {
+	pidfd := -1
+	p, err := os.StartProcess(s.Path, append([]string{s.Path}, s.Args...), &os.ProcAttr{
+		Dir:   s.Dir,
+		Env:   append([]string{}, s.Env...), // nil would mean ours
+		Files: []*os.File{s.Stdin, s.Stdout, s.Stderr},
+		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if pidfd < 0 {
+		return nil, errors.Join(errors.New("this kernel has no pidfd (Linux 5.4 is needed)"), p.Kill())
+	}
+	id, err := identify(p.Pid) // it can't be recycled: nobody but us reaps it
+	if err != nil {
+		return nil, errors.Join(err, p.Kill(), unix.Close(pidfd))
+	}
+	// The watcher reaps the child through its pid; os keeps no handle of its own.
+	if err := p.Release(); err != nil {
+		return nil, err
+	}
+	return watch(id, pidfd, true)
+}
+
+// Open watches a process that runs already. The error matches fs.ErrNotExist
+// when it has ended, even if its pid is in use by another process.
+func Open(id ID) (*Process, error) {
+	if id.IsZero() || id.BootID != bootID() {
+		return nil, errGone
+	}
+	pidfd, err := unix.PidfdOpen(id.PID, unix.PIDFD_NONBLOCK)
+	if errors.Is(err, unix.ESRCH) {
+		return nil, errGone
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("pidfd_open", err)
+	}
+	// The pidfd pins whatever process has the pid; now see whether it is ours.
+	now, err := identify(id.PID)
+	if err == nil && now != id {
+		err = errGone
+	}
+	if err == nil && ended(pidfd) {
+		err = errGone // a zombie that its parent has not reaped
+	}
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(pidfd))
+	}
+	return watch(id, pidfd, false)
+}
+
+func watch(id ID, pidfd int, child bool) (*Process, error) {
+	if err := unix.SetNonblock(pidfd, true); err != nil {
+		return nil, errors.Join(os.NewSyscallError("fcntl", err), unix.Close(pidfd))
+	}
+	p := &Process{id: id, pidfd: os.NewFile(uintptr(pidfd), "pidfd"), child: child, done: make(chan struct{})}
+	conn, err := p.pidfd.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(err, p.pidfd.Close())
+	}
+	go p.wait(conn)
+	return p, nil
+}
+
+// wait parks in the runtime's poller until the pidfd says that the process has
+// ended: unlike a blocking wait it costs no thread.
+func (p *Process) wait(conn syscall.RawConn) {
+	defer close(p.done)
+	err := conn.Read(func(fd uintptr) bool { return ended(int(fd)) })
+	if err != nil { // the pidfd was closed: see Forget
+		return
+	}
+	if p.child {
+		p.status = reap(p.id.PID)
+	} else {
+		p.status = exitInfo(int(p.pidfd.Fd()))
+	}
+	_ = p.pidfd.Close()
+}
+
+func ended(pidfd int) bool {
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n == 1
+}
+
+// ID returns which process it is.
+func (p *Process) ID() ID { return p.id }
+
+// Done is closed when the process has ended and, if it is a child of ours, been reaped.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Status says how the process ended. It must not be called before Done is closed.
+func (p *Process) Status() Status {
+	<-p.done
+	return p.status
+}
+
+// Signal sends a signal. A process that has ended is no error.
+func (p *Process) Signal(sig unix.Signal) error {
+	conn, err := p.pidfd.SyscallConn()
+	if err != nil {
+		return nil //nolint:nilerr // closed, so it has ended
+	}
+	var sent error
+	if err := conn.Control(func(fd uintptr) { sent = unix.PidfdSendSignal(int(fd), sig, nil, 0) }); err != nil {
+		return nil //nolint:nilerr // closed, so it has ended
+	}
+	if errors.Is(sent, unix.ESRCH) {
+		return nil
+	}
+	if sent != nil {
+		return fmt.Errorf("signal %s: %w", p.id, sent)
+	}
+	return nil
+}
+
+// Kill sends SIGKILL and waits until the process has ended.
+func (p *Process) Kill(ctx context.Context) error {
+	if err := p.Signal(unix.SIGKILL); err != nil {
+		return err
+	}
+	select {
+	case <-p.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%s does not end: %w", p.id, context.Cause(ctx))
+	}
+}
+
+// Forget stops watching a process that is not a child. A child goes on being
+// watched, since somebody has to reap it.
+func (p *Process) Forget() {
+	if !p.child {
+		_ = p.pidfd.Close()
+		<-p.done
+	}
+}

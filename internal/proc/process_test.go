@@ -1,0 +1,180 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func start(t *testing.T, script string) *Process {
+	t.Helper()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	p, err := Start(Spec{Path: "/bin/sh", Args: []string{"-c", script}, Dir: "/", Stdin: null, Stdout: null, Stderr: null})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Kill(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+func wait(t *testing.T, p *Process) Status {
+	t.Helper()
+	select {
+	case <-p.Done():
+		return p.Status()
+	case <-time.After(10 * time.Second):
+		t.Fatal("the process does not end")
+		return Status{}
+	}
+}
+
+func TestStatusSaysHowAChildEnded(t *testing.T) {
+	t.Parallel()
+	for script, want := range map[string]Status{
+		"exit 0":      {Known: true},
+		"exit 7":      {Known: true, Code: 7},
+		"kill -9 $$":  {Known: true, Signal: 9},
+		"kill -15 $$": {Known: true, Signal: 15},
+	} {
+		if got := wait(t, start(t, script)); got != want {
+			t.Errorf("%s: %+v, want %+v", script, got, want)
+		}
+	}
+}
+
+func TestEndedChildIsReaped(t *testing.T) {
+	t.Parallel()
+	p := start(t, "exit 0")
+	wait(t, p)
+	if _, err := identify(p.ID().PID); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("identify = %v, want that it is gone", err)
+	}
+	if err := p.Signal(unix.SIGTERM); err != nil {
+		t.Errorf("signal to an ended process: %v", err)
+	}
+}
+
+func TestChildHasOnlyTheEnvironmentItIsGiven(t *testing.T) {
+	t.Parallel()
+	out, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Start(Spec{Path: "/usr/bin/env", Env: []string{"A=b"}, Dir: "/", Stdin: out, Stdout: out, Stderr: out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(t, p)
+	got, err := os.ReadFile(out.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "A=b\n"; string(got) != want {
+		t.Errorf("child sees %q, want %q", got, want)
+	}
+}
+
+// A process of another parent: sh starts it in the background and ends.
+func orphan(t *testing.T) ID {
+	t.Helper()
+	out, err := exec.Command("/bin/sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 & echo -n $!").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := 0
+	for _, c := range out {
+		pid = pid*10 + int(c-'0')
+	}
+	id, err := identify(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestOpenWatchesAForeignProcess(t *testing.T) {
+	t.Parallel()
+	p, err := Open(orphan(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.Status(); got.Known && got.Signal != 9 {
+		t.Errorf("status %+v, want signal 9 or unknown", got)
+	}
+}
+
+func TestForgetLeavesAForeignProcessAlone(t *testing.T) {
+	t.Parallel()
+	id := orphan(t)
+	p, err := Open(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Forget()
+	again, err := Open(id)
+	if err != nil {
+		t.Fatalf("it did not survive: %v", err)
+	}
+	if err := again.Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenRefusesARecycledPID(t *testing.T) {
+	t.Parallel()
+	p := start(t, "sleep 1000")
+	for _, change := range []func(*ID){
+		func(id *ID) { id.StartTime-- },
+		func(id *ID) { id.BootID = "another" },
+		func(id *ID) { id.PID = 0 },
+	} {
+		id := p.ID()
+		change(&id)
+		if _, err := Open(id); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Open(%+v) = %v, want that it is gone", id, err)
+		}
+	}
+}
+
+func TestReleaseFindsAProcessWhoseIDWasNeverWritten(t *testing.T) {
+	t.Parallel()
+	in, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := Identify(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Start(Spec{Path: "/bin/sleep", Args: []string{"1000"}, Dir: "/", Stdin: in, Stdout: in, Stderr: in})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Resource{Role: "test", Stdin: file}
+	if err := r.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := wait(t, p); got.Signal != 9 {
+		t.Errorf("status %v, want killed", got)
+	}
+	if err := r.Release(t.Context()); err != nil {
+		t.Errorf("second release: %v", err)
+	}
+}
