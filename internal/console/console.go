@@ -1,0 +1,166 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Console is the serial port of the VM whose directory is given. It holds
+// nothing open.
+type Console struct {
+	dir   string
+	limit int64
+}
+
+// New returns the console of the VM that lives in dir. Limit bounds its log, in
+// bytes; 0 means [DefaultLimit].
+func New(dir string, limit int64) *Console {
+	if limit == 0 {
+		limit = DefaultLimit
+	}
+	return &Console{dir: dir, limit: limit}
+}
+
+func (c *Console) inPath() string  { return filepath.Join(c.dir, "console.in") }
+func (c *Console) outPath() string { return filepath.Join(c.dir, "console.out") }
+func (c *Console) logDir() string  { return filepath.Join(c.dir, "console") }
+
+// Ends are the files that a Firecracker process gets as its standard input and
+// output, open for both reading and writing.
+type Ends struct{ In, Out *os.File }
+
+// Close closes this process's copies.
+func (e Ends) Close() error { return errors.Join(e.In.Close(), e.Out.Close()) }
+
+// Create makes the FIFOs and the directory of the log.
+func (c *Console) Create() (Ends, error) {
+	if err := os.Mkdir(c.logDir(), 0o700); err != nil {
+		return Ends{}, err
+	}
+	in, err := createFIFO(c.inPath())
+	if err != nil {
+		return Ends{}, err
+	}
+	out, err := createFIFO(c.outPath())
+	if err != nil {
+		return Ends{}, errors.Join(err, in.Close())
+	}
+	return Ends{in, out}, nil
+}
+
+// createFIFO makes a FIFO and opens it in both directions, without O_NONBLOCK:
+// the flag would be shared with Firecracker, which sets it by itself.
+func createFIFO(path string) (*os.File, error) {
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		return nil, &os.PathError{Op: "mkfifo", Path: path, Err: err}
+	}
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// ErrKept says that another process is the keeper.
+var ErrKept = errors.New("the console is kept by another process")
+
+// Keeper moves the guest's output into the log.
+type Keeper struct {
+	fifo *os.File
+	log  *writer
+	done chan error
+}
+
+// Keep makes this process the keeper, or returns [ErrKept]. It must be called
+// while Firecracker, or the [Ends], hold the FIFO open. The keeper ends by
+// itself when Firecracker has ended and all its output is in the log.
+func (c *Console) Keep() (*Keeper, error) {
+	fd, err := unix.Open(c.outPath(), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: c.outPath(), Err: err}
+	}
+	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = ErrKept
+		}
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	fifo := os.NewFile(uintptr(fd), c.outPath())
+	log, err := openWriter(c.logDir(), c.limit)
+	if err != nil {
+		return nil, errors.Join(err, fifo.Close())
+	}
+	k := &Keeper{fifo: fifo, log: log, done: make(chan error, 1)}
+	go k.move()
+	return k, nil
+}
+
+// move copies until the last writer has closed the FIFO. What can't be written
+// (a full disk) is dropped: the guest must not be held up by its log.
+func (k *Keeper) move() {
+	buf := make([]byte, 64<<10)
+	var lost error
+	for {
+		n, err := k.fifo.Read(buf)
+		if _, werr := k.log.Write(buf[:n]); werr != nil && lost == nil {
+			lost = fmt.Errorf("console output was lost: %w", werr)
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF):
+			k.done <- errors.Join(lost, k.log.finish(), k.log.close(), k.fifo.Close())
+			return
+		default: // closed by Leave
+			k.done <- errors.Join(lost, k.log.close())
+			return
+		}
+	}
+}
+
+// Wait waits until the keeper has ended. It reports output that was lost.
+func (k *Keeper) Wait(ctx context.Context) error {
+	select {
+	case err := <-k.done:
+		k.done <- err
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Leave stops keeping and lets the FIFO collect what comes, up to its size.
+func (k *Keeper) Leave() error {
+	if err := k.fifo.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	err := <-k.done
+	k.done <- err
+	return err
+}
+
+// Write sends input to the guest. It waits while the guest does not take it,
+// until ctx ends. The error matches unix.ENXIO when no Firecracker listens.
+func (c *Console) Write(ctx context.Context, p []byte) error {
+	fd, err := unix.Open(c.inPath(), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: c.inPath(), Err: err}
+	}
+	f := os.NewFile(uintptr(fd), c.inPath())
+	defer f.Close()
+	stop := context.AfterFunc(ctx, func() { _ = f.SetWriteDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if _, err := f.Write(p); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/smartvm/smartvm/internal/watch"
+)
+
+// Reader reads the log from its oldest byte on. It is for one goroutine.
+type Reader struct {
+	dir  string
+	pos  int64 // of the next byte, in all that the guest ever wrote
+	file *os.File
+	open int64 // start of the segment in file
+	wait *waiter
+}
+
+// waiter lets a reader that is at the end wait for more.
+type waiter struct {
+	ctx   context.Context //nolint:containedctx // io.Reader has no context; this one bounds the reader's life, not a call
+	waker *watch.Waker
+}
+
+// Read returns the log as it is now.
+func (c *Console) Read() *Reader { return &Reader{dir: c.logDir()} }
+
+// Follow returns the log and what is added to it, until Firecracker has ended
+// or ctx does, whichever comes first: both are io.EOF, the latter with an error
+// from ctx.
+func (c *Console) Follow(ctx context.Context, w *watch.Watcher) (*Reader, error) {
+	waker, err := w.Dir(c.logDir())
+	if err != nil {
+		return nil, err
+	}
+	return &Reader{dir: c.logDir(), wait: &waiter{ctx, waker}}, nil
+}
+
+// SkipToEnd makes the reader start with what comes from now on.
+func (r *Reader) SkipToEnd() error {
+	list, err := segments(r.dir)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	last := list[len(list)-1]
+	info, err := os.Stat(last.path)
+	if err != nil {
+		return err
+	}
+	r.pos = last.start + info.Size()
+	return nil
+}
+
+// Read implements io.Reader.
+func (r *Reader) Read(p []byte) (int, error) {
+	for {
+		end := finished(r.dir) // before the last look at the data, not after it
+		n, err := r.next(p)
+		if n > 0 || err != nil {
+			return n, err
+		}
+		if end || r.wait == nil {
+			return 0, io.EOF
+		}
+		select {
+		case <-r.wait.waker.C:
+		case <-r.wait.ctx.Done():
+			return 0, context.Cause(r.wait.ctx)
+		}
+	}
+}
+
+// next reads what there is at the position; 0 bytes means nothing yet.
+func (r *Reader) next(p []byte) (int, error) {
+	for {
+		if r.file != nil {
+			n, err := r.file.ReadAt(p, r.pos-r.open)
+			r.pos += int64(n)
+			if err = ignoreEOF(err); n > 0 || err != nil {
+				return n, err
+			}
+		}
+		moved, err := r.advance()
+		if err != nil || !moved {
+			return 0, err
+		}
+	}
+}
+
+// ignoreEOF drops the end of a segment, which is not the end of the log.
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// advance opens the segment that holds the position, if that is another one
+// than now. Output that was removed before it was read is skipped.
+func (r *Reader) advance() (bool, error) {
+	list, err := segments(r.dir)
+	if errors.Is(err, fs.ErrNotExist) || len(list) == 0 {
+		return false, nil // the VM's directory is gone, or nothing was written yet
+	}
+	if err != nil {
+		return false, err
+	}
+	r.pos = max(r.pos, list[0].start)
+	at := list[0]
+	for _, s := range list {
+		if s.start <= r.pos {
+			at = s
+		}
+	}
+	if r.file != nil && r.open == at.start {
+		return false, nil
+	}
+	f, err := os.Open(at.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil // rotated away meanwhile: look again
+	}
+	if err != nil {
+		return false, err
+	}
+	if r.file != nil {
+		err = r.file.Close()
+	}
+	r.file, r.open = f, at.start
+	return true, err
+}
+
+// Close releases what the reader holds.
+func (r *Reader) Close() error {
+	if r.wait != nil {
+		r.wait.waker.Close()
+	}
+	if r.file != nil {
+		return r.file.Close()
+	}
+	return nil
+}
