@@ -6,6 +6,9 @@ type Request struct {
 	Method string
 	Path   string
 	Body   any
+	// Hotplug marks a PUT that adds a device to a VM that has started, which is
+	// the same call as before the boot and needs a newer Firecracker.
+	Hotplug bool
 }
 
 // String returns "PUT /drives/rootfs".

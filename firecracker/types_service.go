@@ -27,6 +27,14 @@ type MMDSConfig struct {
 // Metadata is the MMDS data store: any JSON object.
 type Metadata map[string]any
 
+// object returns m, and an empty object for nil, which would be sent as null.
+func (m Metadata) object() Metadata {
+	if m == nil {
+		return Metadata{}
+	}
+	return m
+}
+
 // InstanceInfo is the answer of GET /.
 type InstanceInfo struct {
 	ID         string        `json:"id"`
@@ -50,9 +58,9 @@ type ActionType string
 
 // The actions.
 const (
-	InstanceStart  ActionType = "InstanceStart"  // once, before the boot
-	FlushMetrics   ActionType = "FlushMetrics"   // after the boot
-	SendCtrlAltDel ActionType = "SendCtrlAltDel" // after the boot, x86_64 only
+	ActionInstanceStart  ActionType = "InstanceStart"  // once, before the boot
+	ActionFlushMetrics   ActionType = "FlushMetrics"   // after the boot
+	ActionSendCtrlAltDel ActionType = "SendCtrlAltDel" // after the boot, x86_64 only
 )
 
 // Action is the body of PUT /actions.
@@ -62,8 +70,14 @@ type Action struct {
 
 // VMState is the body of PATCH /vm.
 type VMState struct {
-	State string `json:"state"` // Paused or Resumed
+	State string `json:"state"` // StatePaused or StateResumed
 }
+
+// The states that PATCH /vm accepts.
+const (
+	StatePaused  = "Paused"
+	StateResumed = "Resumed"
+)
 
 // SnapshotType says what a snapshot's memory file holds.
 type SnapshotType string
