@@ -2,6 +2,7 @@
 # always ready for one, so nothing waits here.
 
 	.set SERIAL, 0x3f8
+	.set LINE_MAX, 255
 
 	.text
 # put_char writes al. It keeps everything but edx.
@@ -83,6 +84,5 @@ put_echo:
 9:	ret
 
 	.data
-	.set LINE_MAX, 255
 line_len: .long 0
 line:	.fill LINE_MAX + 1, 1, 0
