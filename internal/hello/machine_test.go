@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,6 +25,9 @@ const patience = 30 * time.Second
 // needFirecracker returns the binary, or skips the test with the reason why no guest can run.
 func needFirecracker(t *testing.T) string {
 	t.Helper()
+	if runtime.GOARCH != "amd64" {
+		t.Skip("needs an x86_64 machine: the guest is built for no other")
+	}
 	kvm, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	if err != nil {
 		t.Skipf("needs KVM: %v", err)
