@@ -2,6 +2,7 @@
 # Builds the hello guest: build.sh [DIR] writes DIR/hello.elf (default: next to the source, with SHA256SUMS).
 # Needs as and ld (package binutils). The same source gives the same bytes.
 set -eu
+export LC_ALL=C
 cd "$(dirname "$0")"
 out=${1:-.}
 object=$(mktemp)

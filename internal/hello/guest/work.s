@@ -102,14 +102,15 @@ last_page:
 	mov eax, 1<<30
 9:	ret
 
-# spin runs spin_loops times over two instructions, aligned as in SpinHost's loop.
+# spin runs spin_loops times over two instructions, aligned as in SpinHost's loop. Where KVM emulates kernel code instead of running it,
+# as kvm_pvm does with a guest that is not made for it, an instruction takes most of a microsecond.
 spin:
 	mov esi, offset spin_start_text
 	call put_text
 	mov rcx, [spin_loops]
 	test rcx, rcx
 	jz 2f
-	.balign 32
+	.balign 32, 0x90
 1:	dec rcx
 	jnz 1b
 2:	mov esi, offset spin_end_text
