@@ -1,0 +1,147 @@
+package stage
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// trialSize is how much of a source is reflinked to see whether it works: a
+// multiple of every file system's block, and few extents.
+const trialSize = 1 << 20
+
+// openSource follows links. O_NONBLOCK keeps a FIFO from blocking the open; it
+// means nothing for files and disks.
+func openSource(name string) (*source, error) {
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, errors.Join(fmt.Errorf("stat: %w", err), unix.Close(fd))
+	}
+	kind := st.Mode & unix.S_IFMT
+	if kind != unix.S_IFREG && kind != unix.S_IFBLK {
+		return nil, errors.Join(errNotAnImage, unix.Close(fd))
+	}
+	return &source{name: name, file: os.NewFile(uintptr(fd), name), device: kind == unix.S_IFBLK}, nil
+}
+
+// reflink makes out share all blocks of the source.
+func (s *source) reflink(out *os.File) error {
+	if s.device {
+		return unix.EOPNOTSUPP
+	}
+	return unix.IoctlFileClone(int(out.Fd()), int(s.file.Fd()))
+}
+
+// canReflink tries it with the start of the source and a file without a name.
+// Where such a file can't be made the answer is no: Copy tries again anyway.
+func (s *source) canReflink(dir *os.Root) bool {
+	if s.device {
+		return false
+	}
+	d, err := dir.Open(".")
+	if err != nil {
+		return false
+	}
+	defer func() { _ = d.Close() }()
+	fd, err := unix.Openat(int(d.Fd()), ".", unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return false
+	}
+	trial := os.NewFile(uintptr(fd), dir.Name())
+	defer func() { _ = trial.Close() }()
+	size, err := s.size()
+	if err != nil {
+		return false
+	}
+	if size <= trialSize {
+		return s.reflink(trial) == nil
+	}
+	part := unix.FileCloneRange{Src_fd: int64(s.file.Fd()), Src_length: trialSize} //nolint:gosec // a descriptor is a small number
+	return unix.IoctlFileCloneRange(int(trial.Fd()), &part) == nil
+}
+
+// reflinkRefused tells "not here" from a failure: unsupported by the file
+// system or its driver, across file systems, unaligned or of unequal
+// attributes, forbidden.
+func reflinkRefused(err error) bool {
+	return slices.ContainsFunc([]error{unix.EOPNOTSUPP, unix.ENOTTY, unix.ENOSYS, unix.EXDEV, unix.EINVAL, unix.EPERM},
+		func(e error) bool { return errors.Is(err, e) })
+}
+
+func isFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
+// nextData finds the first data at or after offset; more is false when there is none.
+func nextData(f *os.File, offset int64) (start int64, more bool, err error) {
+	start, err = unix.Seek(int(f.Fd()), offset, unix.SEEK_DATA)
+	if errors.Is(err, unix.ENXIO) {
+		return 0, false, nil
+	}
+	return start, err == nil, err
+}
+
+// nextHole finds the end of the data at offset; the end of the file counts as a hole.
+func nextHole(f *os.File, offset int64) (int64, error) {
+	return unix.Seek(int(f.Fd()), offset, unix.SEEK_HOLE)
+}
+
+func allocated(f *os.File) (int64, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return 0, fmt.Errorf("stat: %w", err)
+	}
+	return st.Blocks * 512, nil
+}
+
+// roomOf asks the file system of dir, and for a tmpfs the memory as well.
+func roomOf(dir *os.Root) (room, error) {
+	d, err := dir.Open(".")
+	if err != nil {
+		return room{}, err
+	}
+	defer func() { _ = d.Close() }()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(d.Fd()), &st); err != nil {
+		return room{}, fmt.Errorf("stat: %w", err)
+	}
+	var fsys unix.Statfs_t
+	if err := unix.Fstatfs(int(d.Fd()), &fsys); err != nil {
+		return room{}, fmt.Errorf("statfs: %w", err)
+	}
+	has := room{device: st.Dev, free: int64(fsys.Bavail) * fsys.Frsize, memory: -1} //nolint:gosec // fewer than 2^63 bytes
+	if fsys.Blocks == 0 {                                                           // a tmpfs mounted with size=0
+		has.free = -1
+	}
+	if fsys.Type == unix.TMPFS_MAGIC {
+		has.memory, err = availableMemory()
+	}
+	return has, err
+}
+
+// availableMemory is the kernel's own estimate of what can be had without
+// swapping (proc_meminfo(5), MemAvailable), in bytes.
+func availableMemory() (int64, error) {
+	const file = "/proc/meminfo"
+	f, err := os.Open(file)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = f.Close() }()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if text, ok := strings.CutPrefix(lines.Text(), "MemAvailable:"); ok {
+			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(text, "kB")), 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, errors.Join(fmt.Errorf("%s has no MemAvailable", file), lines.Err())
+}
