@@ -11,7 +11,7 @@ import (
 const (
 	maxFile  = 1 << 20 // bytes
 	maxDepth = 64      // lists and objects inside each other
-	maxNodes = 100_000 // values, once aliases are expanded
+	maxNodes = 100_000 // values and keys, once aliases are expanded
 )
 
 const opParse = "parse vm config"
@@ -128,9 +128,10 @@ func (f *faults) at(line int, field, format string, args ...any) {
 	f.add(field, "%s (line %d)", fmt.Sprintf(format, args...), line)
 }
 
+// join joins two parts of a field path, either of which may be empty.
 func join(path, key string) string {
-	if path == "" {
-		return key
+	if path == "" || key == "" {
+		return path + key
 	}
 	return path + "." + key
 }

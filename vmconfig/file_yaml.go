@@ -12,9 +12,17 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
+// maxTokens bounds the parser's time, which grows with the square of the keys
+// of an object: 7500 keys take it half a second.
+const maxTokens = 15_000
+
 // readYAML returns nil, with the mistake in f, when data is not one YAML document.
 func readYAML(f *faults, data []byte) *node {
 	tokens := lexer.Tokenize(string(data))
+	if len(tokens) > maxTokens {
+		f.add("", "has more than %d keys, values and signs: write a file of that size as JSON", maxTokens)
+		return nil
+	}
 	if line := tooDeep(tokens); line > 0 {
 		f.at(line, "", "%v", errDepth)
 		return nil
