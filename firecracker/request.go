@@ -13,3 +13,9 @@ type Request struct {
 
 // String returns "PUT /drives/rootfs".
 func (r Request) String() string { return r.Method + " " + r.Path }
+
+// Known reports whether the call is one of the API that this package covers.
+func (r Request) Known() bool {
+	_, ok := r.facts()
+	return ok
+}

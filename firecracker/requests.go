@@ -1,7 +1,5 @@
 package firecracker
 
-import "net/http"
-
 // The paths of the API. A device's path is its collection's and the device's id.
 const (
 	pathInfo           = "/"
@@ -33,14 +31,14 @@ const (
 )
 
 func put(path string, body any) Request {
-	return Request{Method: http.MethodPut, Path: path, Body: body}
+	return Request{Method: methodPut, Path: path, Body: body}
 }
 
 func patch(path string, body any) Request {
-	return Request{Method: http.MethodPatch, Path: path, Body: body}
+	return Request{Method: methodPatch, Path: path, Body: body}
 }
 
-func remove(path string) Request { return Request{Method: http.MethodDelete, Path: path} }
+func remove(path string) Request { return Request{Method: methodDelete, Path: path} }
 
 func hotplug(r Request) Request {
 	r.Hotplug = true

@@ -15,14 +15,14 @@ type RateLimiter struct {
 
 // Drive is the body of PUT /drives/{drive_id}: a virtio block device.
 type Drive struct {
-	DriveID      string `json:"drive_id"`                     // letters, digits, underscore
-	PathOnHost   string `json:"path_on_host,omitempty"`       // raw image; required unless Socket is set
-	IsRootDevice bool   `json:"is_root_device"`               // becomes /dev/vda and the kernel's root=
-	IsReadOnly   bool   `json:"is_read_only,omitempty"`       // the guest can't write
-	PartUUID     string `json:"partuuid,omitempty"`           // root=PARTUUID=..., root device only
-	CacheType    string `json:"cache_type,omitempty"`         // Unsafe (default) or Writeback (flushes reach the disk)
-	IOEngine     string `json:"io_engine,omitempty"`          // Sync (default) or Async (io_uring, preview)
-	Socket       string `json:"socket,omitempty" since:"1.6"` // vhost-user-blk backend, instead of a file (preview)
+	DriveID      string `json:"drive_id"`                              // letters, digits, underscore
+	PathOnHost   string `json:"path_on_host,omitempty" optional:"1.6"` // raw image; required unless Socket is set
+	IsRootDevice bool   `json:"is_root_device"`                        // becomes /dev/vda and the kernel's root=
+	IsReadOnly   bool   `json:"is_read_only,omitempty" optional:"1.6"` // the guest can't write
+	PartUUID     string `json:"partuuid,omitempty"`                    // root=PARTUUID=..., root device only
+	CacheType    string `json:"cache_type,omitempty"`                  // Unsafe (default) or Writeback (flushes reach the disk)
+	IOEngine     string `json:"io_engine,omitempty"`                   // Sync (default) or Async (io_uring, preview)
+	Socket       string `json:"socket,omitempty" since:"1.6"`          // vhost-user-blk backend, instead of a file (preview)
 
 	RateLimiter *RateLimiter `json:"rate_limiter,omitempty"`
 }
@@ -120,7 +120,8 @@ type BalloonStats struct {
 
 // BalloonHintingStart is the body of PATCH /balloon/hinting/start.
 type BalloonHintingStart struct {
-	AcknowledgeOnStop bool `json:"acknowledge_on_stop"`
+	// AcknowledgeOnStop ends the run when the guest has reported all; nil is Firecracker's default, true.
+	AcknowledgeOnStop *bool `json:"acknowledge_on_stop,omitempty"`
 }
 
 // BalloonHintingStatus is the answer of GET /balloon/hinting/status.

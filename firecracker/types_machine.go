@@ -8,23 +8,25 @@ type MachineConfig struct {
 	SMT bool `json:"smt,omitempty"`
 	// CPUTemplate is a static template: C3, T2, T2S, T2CL, T2A (x86_64), V1N1 (aarch64) or None.
 	// Firecracker has deprecated it in favour of [CPUConfig].
-	CPUTemplate string `json:"cpu_template,omitempty"`
+	CPUTemplate string `json:"cpu_template,omitempty" values:"None=1.1 T2S=1.1.1 T2CL=1.3 T2A=1.3 V1N1=1.4"`
 	// TrackDirtyPages lets diff snapshots hold exactly what changed. It undoes the gain of huge pages.
 	TrackDirtyPages bool `json:"track_dirty_pages,omitempty"`
 	// HugePages is None (default), 2M, or Transparent (since v1.17).
-	HugePages string `json:"huge_pages,omitempty" since:"1.7"`
+	HugePages string `json:"huge_pages,omitempty" since:"1.7" values:"Transparent=1.17"`
 	// GDBSocketPath exists only in Firecracker builds with the gdb feature, which releases are not.
 	GDBSocketPath string `json:"gdb_socket_path,omitempty" since:"1.10"`
 }
 
-// MachineConfigUpdate is the body of PATCH /machine-config: nil fields stay as they are.
+// MachineConfigUpdate is the body of PATCH /machine-config: nil fields stay as
+// they are. At least one must be set.
 type MachineConfigUpdate struct {
 	VCPUCount       *int    `json:"vcpu_count,omitempty"`
-	MemSizeMiB      *int    `json:"mem_size_mib,omitempty"`
+	MemSizeMiB      *int    `json:"mem_size_mib,omitempty" optional:"1.11"`
 	SMT             *bool   `json:"smt,omitempty"`
-	CPUTemplate     *string `json:"cpu_template,omitempty"`
-	TrackDirtyPages *bool   `json:"track_dirty_pages,omitempty"`
-	HugePages       *string `json:"huge_pages,omitempty" since:"1.7"`
+	CPUTemplate     *string `json:"cpu_template,omitempty" values:"None=1.1 T2S=1.1.1 T2CL=1.3 T2A=1.3 V1N1=1.4"`
+	TrackDirtyPages *bool   `json:"track_dirty_pages,omitempty" optional:"1.11"`
+	HugePages       *string `json:"huge_pages,omitempty" since:"1.7" values:"Transparent=1.17"`
+	GDBSocketPath   *string `json:"gdb_socket_path,omitempty" since:"1.10"`
 }
 
 // BootSource is the body of PUT /boot-source.

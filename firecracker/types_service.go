@@ -2,11 +2,11 @@ package firecracker
 
 // Logger is the body of PUT /logger.
 type Logger struct {
-	LogPath       string `json:"log_path,omitempty"`           // file or FIFO; must exist before v1.14
-	Level         string `json:"level,omitempty"`              // Off, Error, Warning, Info (default), Debug, Trace
-	ShowLevel     bool   `json:"show_level,omitempty"`         // default false
-	ShowLogOrigin bool   `json:"show_log_origin,omitempty"`    // default false
-	Module        string `json:"module,omitempty" since:"1.6"` // only messages of modules with this prefix
+	LogPath       string `json:"log_path,omitempty" optional:"1.5"`          // file or FIFO; must exist before v1.14
+	Level         string `json:"level,omitempty" values:"Trace=1.5 Off=1.5"` // Off, Error, Warning, Info (default), Debug, Trace
+	ShowLevel     bool   `json:"show_level,omitempty"`                       // default false
+	ShowLogOrigin bool   `json:"show_log_origin,omitempty"`                  // default false
+	Module        string `json:"module,omitempty" since:"1.6"`               // only messages of modules with this prefix
 }
 
 // Metrics is the body of PUT /metrics. A process accepts it once.
