@@ -1,0 +1,188 @@
+package vmconfig
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// maxTokens bounds the parser's time, which grows with the square of the keys
+// of an object: 7500 keys take it half a second.
+const maxTokens = 15_000
+
+// readYAML returns nil, with the mistake in f, when data is not one YAML document.
+func readYAML(f *faults, data []byte) *node {
+	tokens := lexer.Tokenize(string(data))
+	if len(tokens) > maxTokens {
+		f.add("", "has more than %d keys, values and signs: write a file of that size as JSON", maxTokens)
+		return nil
+	}
+	if line := tooDeep(tokens); line > 0 {
+		f.at(line, "", "%v", errDepth)
+		return nil
+	}
+	// Keys that are set twice are reported by the decoder, all of them.
+	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		y, ok := errors.AsType[yaml.Error](err)
+		if !ok || y.GetToken() == nil {
+			f.add("", "is not YAML: %v", err)
+			return nil
+		}
+		f.at(y.GetToken().Position.Line, "", "is not YAML: %s", y.GetMessage())
+		return nil
+	}
+	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
+		f.add("", "has %d YAML documents, want one that is not empty", len(file.Docs))
+		return nil
+	}
+	r := yamlReader{faults: f, anchors: map[string]*node{}}
+	n := r.value(file.Docs[0].Body, 0)
+	if len(f.details) > 0 {
+		return nil
+	}
+	return n
+}
+
+// tooDeep returns the line at which flow collections, or markers of one line,
+// nest too deep: the parser's time grows with the square of that. Block
+// collections can't get that deep, since their indentation fills the file.
+func tooDeep(tokens token.Tokens) int {
+	flow, markers, line := 0, 0, 0
+	for _, t := range tokens {
+		if t.Position.Line != line {
+			line, markers = t.Position.Line, 0
+		}
+		switch t.Type { //nolint:exhaustive // the rest does not nest
+		case token.SequenceStartType, token.MappingStartType:
+			flow++
+		case token.SequenceEndType, token.MappingEndType:
+			flow--
+		case token.SequenceEntryType, token.MappingKeyType, token.AnchorType, token.TagType:
+			markers++
+		}
+		if flow > maxDepth || markers > maxDepth {
+			return line
+		}
+	}
+	return 0
+}
+
+type yamlReader struct {
+	*faults
+	anchors map[string]*node // shared, not copied: the decoder counts what they expand to
+}
+
+func (r *yamlReader) value(in ast.Node, depth int) *node {
+	if in == nil || in.GetToken() == nil {
+		return &node{kind: null}
+	}
+	n := &node{kind: null, line: in.GetToken().Position.Line}
+	if depth > maxDepth {
+		r.at(n.line, "", "%v", errDepth)
+		return n
+	}
+	switch v := in.(type) {
+	case *ast.MappingNode:
+		return r.object(n, v.Values, depth)
+	case *ast.MappingValueNode:
+		return r.object(n, []*ast.MappingValueNode{v}, depth)
+	case *ast.SequenceNode:
+		n.kind = list
+		for _, item := range v.Values {
+			n.items = append(n.items, r.value(item, depth+1))
+		}
+	case *ast.AnchorNode:
+		// Known only once it is complete, so that it can't hold itself.
+		n = r.value(v.Value, depth+1)
+		r.anchors[v.Name.GetToken().Value] = n
+	case *ast.AliasNode:
+		name := v.Value.GetToken().Value
+		if known, ok := r.anchors[name]; ok {
+			return known
+		}
+		r.at(n.line, "", "there is no anchor %s before this alias", quote(name))
+	case *ast.TagNode:
+		r.at(n.line, "", "YAML tags such as %s are not supported", quote(v.Start.Value))
+	default:
+		r.scalar(n, in)
+	}
+	return n
+}
+
+// jsonNumber is the syntax of the numbers that JSON has too.
+var jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
+
+func (r *yamlReader) scalar(n *node, in ast.Node) {
+	switch v := in.(type) {
+	case *ast.NullNode:
+	case *ast.BoolNode:
+		n.kind, n.text = boolean, "false"
+		if v.Value {
+			n.text = "true"
+		}
+	case *ast.StringNode:
+		n.kind, n.text = text, v.Value
+		// The parser takes 1e3 for text, which YAML and JSON call a number.
+		if v.Token.Type == token.StringType && jsonNumber.MatchString(v.Value) {
+			n.kind = number
+		}
+	case *ast.LiteralNode:
+		n.kind, n.text = text, v.Value.Value
+	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
+		n.kind, n.text = number, strings.TrimSpace(in.GetToken().Value)
+		if !jsonNumber.MatchString(n.text) {
+			n.kind = oddball
+		}
+	default:
+		r.at(n.line, "", "YAML of this kind is not supported: %s", in.Type())
+	}
+}
+
+func (r *yamlReader) object(n *node, values []*ast.MappingValueNode, depth int) *node {
+	n.kind = object
+	var merged []member
+	for _, v := range values {
+		value := r.value(v.Value, depth+1)
+		switch key := v.Key.(type) {
+		case *ast.MergeKeyNode:
+			merged = append(merged, r.merge(value)...)
+		case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NullNode, *ast.InfinityNode, *ast.NanNode:
+			t := key.GetToken()
+			n.members = append(n.members, member{key: t.Value, line: t.Position.Line, value: value})
+		default:
+			r.at(n.line, "", "a key must be plain text")
+		}
+	}
+	for _, m := range merged { // what is set here, or was merged before, wins
+		if !n.has(m.key) {
+			n.members = append(n.members, m)
+		}
+	}
+	return n
+}
+
+// merge returns the members of what follows "<<:".
+func (r *yamlReader) merge(value *node) []member {
+	switch value.kind {
+	case object:
+		return value.members
+	case list:
+		var out []member
+		for _, item := range value.items {
+			if item.kind == object {
+				out = append(out, item.members...)
+			}
+		}
+		return out
+	default:
+		r.at(value.line, "", "<< merges an object, found %v", value)
+		return nil
+	}
+}
