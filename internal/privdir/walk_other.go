@@ -1,0 +1,13 @@
+//go:build !linux
+
+package privdir
+
+import (
+	"errors"
+	"os"
+)
+
+func walk(string, bool) (*os.File, string, error) { return nil, "", errors.ErrUnsupported }
+
+// IsTmpfs is false: there is no tmpfs here.
+func IsTmpfs(string) bool { return false }
