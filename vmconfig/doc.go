@@ -8,5 +8,5 @@
 // about them than its file is.
 //
 // The package is pure: it touches no file, no socket and no clock. It needs no
-// root and no KVM, on any system.
+// root and no KVM, on any 64-bit system.
 package vmconfig
