@@ -3,10 +3,12 @@
 // turns into the calls that Firecracker gets before the boot.
 //
 // A VM file is the file of Firecracker's --config-file, in JSON or as YAML,
-// plus keys of smartvm. A file that Firecracker takes is taken here unchanged,
-// but for device ids: those go through Firecracker's API, which is stricter
-// about them than its file is.
+// plus keys of smartvm. A file that boots with Firecracker boots unchanged,
+// unless it has what Firecracker lets pass and does not do: an unknown key, an
+// id used twice, a rate limiter of size 0, an address that no guest can use.
+// Ids of devices go through Firecracker's API, which refuses the '-' that its
+// file may have. Empty boot args stand for Firecracker's default.
 //
 // The package is pure: it touches no file, no socket and no clock. It needs no
-// root and no KVM, on any system.
+// root and no KVM, on any 64-bit system.
 package vmconfig

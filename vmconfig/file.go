@@ -136,9 +136,9 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// keyField is a key as a part of a field path: one that is not plain is quoted.
+// keyField is a key as a part of a field path: quoted unless it is plain and short.
 func keyField(path, key string) string {
-	if key == "" || !plainText.MatchString(key) {
+	if len(key) > shownText || !plainText.MatchString(key) {
 		key = quote(key)
 	}
 	return join(path, key)

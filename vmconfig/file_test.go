@@ -114,6 +114,20 @@ func TestParseYAMLKeepsTextAndExpandsAliases(t *testing.T) {
 	}
 }
 
+func TestParseMergesListsAndLetsTheFirstWin(t *testing.T) {
+	t.Parallel()
+	got := parse(t, `
+metadata:
+  a: &a {x: 1, y: 1}
+  b: &b {y: 2, z: 2}
+  c: {<<: [*a, *b], x: 0}
+`).Metadata["c"]
+	want := map[string]any{"x": json.Number("0"), "y": json.Number("1"), "z": json.Number("2")}
+	if diff := cmp.Diff(any(want), got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestParseReportsEveryMistakeWithFieldAndLine(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"mistakes.json", "mistakes.yaml"} {
@@ -151,7 +165,14 @@ func TestParseRefusesWhatIsNoSingleDocument(t *testing.T) {
 		{"hexadecimal", "metadata: {a: 0x10}\n", "plain decimal"},
 		{"infinity", "metadata: {a: .inf}\n", "plain decimal"},
 		{"duplicate metadata", "metadata: {a: {b: 1, b: 2}}\n", "metadata.a.b: is set twice"},
-		{"merge of text", "metadata: {<<: x}\n", "merges an object"},
+		{"merge of text", "metadata: {<<: x}\n", "merges objects"},
+		{"list for a key", "metadata: {[a]: 1}\n", "is not YAML"},
+		{"complex key", "metadata:\n  ? a\n  : 1\n", "a key must be plain text"},
+		{"merge of a list of text", "metadata: {<<: [x]}\n", "merges objects"},
+		{"deep through aliases", "metadata:\n  a: &a " + strings.Repeat("[", 40) + strings.Repeat("]", 40) +
+			"\n  b: " + strings.Repeat("[", 40) + "*a" + strings.Repeat("]", 40) + "\n", "too deep"},
+		{"long key", "metadat_" + strings.Repeat("a", 100) + ": 1\n", `"...: unknown key (line 1)`},
+		{"cpu-config without a name", "cpu-config: ''\n", "want an object, found the text"},
 		{"bad YAML", "a: [\n", "is not YAML"},
 	}
 	for _, tt := range tests {

@@ -168,21 +168,20 @@ func (r *yamlReader) object(n *node, values []*ast.MappingValueNode, depth int) 
 	return n
 }
 
-// merge returns the members of what follows "<<:".
+// merge returns the members of what follows "<<:", an object or a list of them.
 func (r *yamlReader) merge(value *node) []member {
-	switch value.kind {
-	case object:
+	if value.kind == object {
 		return value.members
-	case list:
-		var out []member
-		for _, item := range value.items {
-			if item.kind == object {
-				out = append(out, item.members...)
-			}
-		}
-		return out
-	default:
-		r.at(value.line, "", "<< merges an object, found %v", value)
-		return nil
 	}
+	var out []member
+	for _, item := range value.items {
+		if item.kind != object {
+			r.at(item.line, "", "<< merges objects, found %v", item)
+		}
+		out = append(out, item.members...)
+	}
+	if value.kind != list {
+		r.at(value.line, "", "<< merges objects, found %v", value)
+	}
+	return out
 }

@@ -139,11 +139,13 @@ func (f *faults) bucket(field string, b *firecracker.TokenBucket) {
 	}
 }
 
+// shownText is how many bytes of a value an error shows.
+const shownText = 64
+
 // quote shows text of any length and content on one line.
 func quote(text string) string {
-	const shown = 64
-	if len(text) > shown {
-		return fmt.Sprintf("%q...", strings.ToValidUTF8(text[:shown], ""))
+	if len(text) > shownText {
+		return fmt.Sprintf("%q...", strings.ToValidUTF8(text[:shownText], ""))
 	}
 	return fmt.Sprintf("%q", text)
 }

@@ -145,6 +145,9 @@ func TestValidateDrawsTheLineWhereFirecrackerDoes(t *testing.T) {
 		{"hotplug block above the slot", hotplug(128, 0, 256), "memory-hotplug.slot_size_mib"},
 		{"hotplug total off the slots", hotplug(129, 0, 0), "memory-hotplug.total_size_mib"},
 		{"negative hotplug", hotplug(-128, -128, -2), "memory-hotplug.total_size_mib"},
+		{"a template twice", func(c *vmconfig.Config) {
+			c.CPUConfig = &vmconfig.CPUConfig{Path: "x", CPUConfig: firecracker.CPUConfig{KVMCapabilities: []string{"1"}}}
+		}, "cpu-config"},
 		{"first link-local", mmds("169.254.1.0"), ""},
 		{"last link-local", mmds("169.254.254.255"), ""},
 		{"reserved link-local", mmds("169.254.255.0"), "mmds-config.ipv4_address"},

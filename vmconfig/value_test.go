@@ -108,7 +108,7 @@ func filled(seed uint64, sparse bool) *vmconfig.Config {
 
 func TestEveryConfigRoundTripsThroughJSONAndYAML(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(300) {
+	for seed := range uint64(100) {
 		want := filled(seed, seed%2 == 0)
 		asJSON, err := json.Marshal(want)
 		if err != nil {
