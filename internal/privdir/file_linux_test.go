@@ -95,7 +95,7 @@ func TestReadersNeverSeeHalfAFile(t *testing.T) {
 	var group sync.WaitGroup
 	group.Go(func() {
 		defer close(done)
-		for range 200 {
+		for range 50 {
 			for text := range whole {
 				if err := dir.WriteFile("file", []byte(text), false); err != nil {
 					t.Error(err)

@@ -33,15 +33,15 @@ func noSpace(src string, full []shortage) error {
 	e := &errcode.Error{Code: errcode.NoSpace, Op: opStage, Subject: src, Hint: noSpaceHint}
 	causes := make([]string, len(full))
 	for i, f := range full {
-		what := "free"
+		what, field := "free", "free"
 		if f.memory {
-			what = "of available memory for a file system in memory"
+			what, field = "of available memory for a file system in memory", "available memory"
 		}
 		causes[i] = fmt.Sprintf("it needs %s, %s has %s %s", size(f.need), f.dir, size(f.free), what)
 		e.Details = append(e.Details,
 			errcode.Detail{Field: "target", Message: f.dir},
 			errcode.Detail{Field: "need", Message: fmt.Sprintf("%d bytes", f.need)},
-			errcode.Detail{Field: "free", Message: fmt.Sprintf("%d bytes", f.free)})
+			errcode.Detail{Field: field, Message: fmt.Sprintf("%d bytes", f.free)})
 	}
 	e.Err = errors.New(strings.Join(causes, "; "))
 	return e
@@ -50,9 +50,6 @@ func noSpace(src string, full []shortage) error {
 // explain finds the code for an error in the middle of a copy to target.
 func (p *Place) explain(target string, err error) error {
 	if !isFull(err) {
-		if errors.Is(err, errcode.NoSpace) {
-			return err
-		}
 		return failed(p.source.name, target, err)
 	}
 	details := []errcode.Detail{

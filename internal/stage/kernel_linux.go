@@ -4,17 +4,15 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
-
-// trialSize is how much of a source is reflinked to see whether it works: a
-// multiple of every file system's block, and few extents.
-const trialSize = 1 << 20
 
 // openSource follows links. O_NONBLOCK keeps a FIFO from blocking the open; it
 // means nothing for files and disks.
@@ -42,32 +40,33 @@ func (s *source) reflink(out *os.File) error {
 	return unix.IoctlFileClone(int(out.Fd()), int(s.file.Fd()))
 }
 
-// canReflink tries it with the start of the source and a file without a name.
-// Where such a file can't be made the answer is no: Copy tries again anyway.
-func (s *source) canReflink(dir *os.Root) bool {
-	if s.device {
-		return false
-	}
+// cloneInto makes a reflink of the source on the file system of dir, in a file
+// without a name. Where there is no such file, Copy tries a reflink once more.
+func (s *source) cloneInto(dir *os.Root) (*os.File, error) {
 	d, err := dir.Open(".")
 	if err != nil {
-		return false
+		return nil, err
 	}
 	defer func() { _ = d.Close() }()
 	fd, err := unix.Openat(int(d.Fd()), ".", unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return false
+		return nil, &fs.PathError{Op: "open", Path: dir.Name(), Err: err}
 	}
-	trial := os.NewFile(uintptr(fd), dir.Name())
-	defer func() { _ = trial.Close() }()
-	size, err := s.size()
-	if err != nil {
-		return false
+	clone := os.NewFile(uintptr(fd), dir.Name())
+	if err := s.reflink(clone); err != nil {
+		return nil, errors.Join(err, clone.Close())
 	}
-	if size <= trialSize {
-		return s.reflink(trial) == nil
+	return clone, nil
+}
+
+// linkInto names a file that has no name. It goes by /proc as open(2) says of
+// O_TMPFILE: the direct way needs a capability.
+func linkInto(file, dir *os.File, name string) error {
+	from := fmt.Sprintf("/proc/self/fd/%d", file.Fd())
+	if err := unix.Linkat(unix.AT_FDCWD, from, int(dir.Fd()), name, unix.AT_SYMLINK_FOLLOW); err != nil {
+		return &fs.PathError{Op: "link", Path: filepath.Join(dir.Name(), name), Err: err}
 	}
-	part := unix.FileCloneRange{Src_fd: int64(s.file.Fd()), Src_length: trialSize} //nolint:gosec // a descriptor is a small number
-	return unix.IoctlFileCloneRange(int(trial.Fd()), &part) == nil
+	return nil
 }
 
 // reflinkRefused tells "not here" from a failure: unsupported by the file
@@ -100,6 +99,11 @@ func allocated(f *os.File) (int64, error) {
 		return 0, fmt.Errorf("stat: %w", err)
 	}
 	return st.Blocks * 512, nil
+}
+
+func onTmpfs(f *os.File) bool {
+	var fsys unix.Statfs_t
+	return unix.Fstatfs(int(f.Fd()), &fsys) == nil && fsys.Type == unix.TMPFS_MAGIC
 }
 
 // roomOf asks the file system of dir, and for a tmpfs the memory as well.

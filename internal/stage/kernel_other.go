@@ -11,7 +11,9 @@ func openSource(string) (*source, error) { return nil, errors.ErrUnsupported }
 
 func (s *source) reflink(*os.File) error { return errors.ErrUnsupported }
 
-func (s *source) canReflink(*os.Root) bool { return false }
+func (s *source) cloneInto(*os.Root) (*os.File, error) { return nil, errors.ErrUnsupported }
+
+func linkInto(_, _ *os.File, _ string) error { return errors.ErrUnsupported }
 
 func reflinkRefused(error) bool { return false }
 
@@ -22,6 +24,8 @@ func nextData(*os.File, int64) (start int64, more bool, err error) {
 }
 
 func nextHole(*os.File, int64) (int64, error) { return 0, errors.ErrUnsupported }
+
+func onTmpfs(*os.File) bool { return false }
 
 func allocated(*os.File) (int64, error) { return 0, errors.ErrUnsupported }
 

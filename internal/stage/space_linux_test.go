@@ -3,20 +3,17 @@ package stage
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/errcode"
 )
-
-var timeZero = time.Unix(1, 0)
 
 func TestChoosePrefersAReflinkToAnEarlierDirectory(t *testing.T) {
 	for _, kind := range []string{"xfs", "btrfs"} {
@@ -28,11 +25,15 @@ func TestChoosePrefersAReflinkToAnEarlierDirectory(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer place.Release()
-			if place.Dir != disk || !place.Reflink {
-				t.Errorf("chose %s, reflink %v", place.Dir.Name(), place.Reflink)
+			if place.Dir != disk || !place.Reflink() {
+				t.Errorf("chose %s, reflink %v", place.Dir.Name(), place.Reflink())
 			}
 			if left := names(t, disk); len(left) != 1 {
-				t.Errorf("the trial left something: %v", left)
+				t.Errorf("something has a name before Copy: %v", left)
+			}
+			place.Release()
+			if left := names(t, disk); len(left) != 1 {
+				t.Errorf("left without Copy: %v", left)
 			}
 		})
 	}
@@ -46,8 +47,8 @@ func TestChooseTakesTheFirstDirectoryWithRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer place.Release()
-	if place.Dir != first || place.Reflink {
-		t.Errorf("chose %s, reflink %v", place.Dir.Name(), place.Reflink)
+	if place.Dir != first || place.Reflink() {
+		t.Errorf("chose %s, reflink %v", place.Dir.Name(), place.Reflink())
 	}
 }
 
@@ -206,31 +207,54 @@ func TestPromiseIsHeldUntilReleasedAndShrinksWithTheCopy(t *testing.T) {
 	third.Release()
 }
 
-func TestFailedReflinkAsksForRoomBeforeItCopies(t *testing.T) {
-	src := write(t, openRoot(t, t.TempDir()), "source", 20*mib, extent{0, 20 * mib})
-	for size, want := range map[string]error{"24m": errcode.NoSpace, "64m": nil} {
-		dir := tmpfs(t, size)
-		in, err := openSource(src)
-		if err != nil {
-			t.Fatal(err)
+func TestReflinkIsRefusedWhereTheMarginIsGone(t *testing.T) {
+	disk, memory := onDisk(t, "xfs", 400*mib), tmpfs(t, "100m")
+	src := write(t, disk, "source", 20*mib, extent{0, 20 * mib})
+	has, err := roomOf(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	space := &Space{promised: map[uint64]int64{has.device: has.free - margin/2}}
+	place, err := space.Choose(src, []*os.Root{disk, memory})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer place.Release()
+	if place.Dir != memory {
+		t.Errorf("chose %s", place.Dir.Name())
+	}
+}
+
+func TestReflinkNeverReplacesOrLeavesItsDirectory(t *testing.T) {
+	disk := onDisk(t, "btrfs", 300*mib)
+	if err := errors.Join(disk.Mkdir("vm", 0o700), disk.Mkdir("outside", 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	vm, err := disk.OpenRoot("vm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = vm.Close() }()
+	src := write(t, disk, "source", mib, extent{0, mib})
+	write(t, vm, "taken", 10)
+	err = errors.Join(vm.Mkdir("drives", 0o700), vm.Symlink("../outside/new", "link"), vm.Symlink("../outside", "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, ok := range map[string]bool{
+		"taken": false, "link": false, "out/copy": false, "../copy": false, "drives": false, "new": true, "drives/new": true,
+	} {
+		result, err := stageInto(t, src, vm, name)
+		if (err == nil) != ok || err != nil && !errors.Is(err, errcode.StageFailed) || ok && result.Method != Reflink {
+			t.Errorf("%s: %+v, %v", name, result, err)
 		}
-		space := new(Space)
-		trial, short, err := space.reserve(dir, 0)
-		if err != nil || short != nil {
-			t.Fatal(short, err)
-		}
-		// As if the trial had worked, which a tmpfs can't do.
-		place := &Place{Dir: dir, Reflink: true, source: in, need: 20 * mib, space: space, promise: trial}
-		_, err = place.Copy(t.Context(), "copy")
-		place.Release()
-		if !errors.Is(err, want) {
-			t.Errorf("tmpfs of %s: %v, want %v", size, err, want)
-		}
-		if len(space.promised) != 0 {
-			t.Errorf("still promised: %v", space.promised)
-		}
-		if _, err := os.Stat(filepath.Join(dir.Name(), "copy")); (err == nil) != (want == nil) {
-			t.Errorf("tmpfs of %s: stat says %v", size, err)
-		}
+	}
+	outside, err := fs.ReadDir(disk.FS(), "outside")
+	if err != nil || len(outside) != 0 {
+		t.Errorf("outside has %v, %v", outside, err)
+	}
+	info, err := vm.Stat("drives/new")
+	if err != nil || info.Mode() != 0o600 || info.Size() != mib {
+		t.Errorf("got %v, %v", info, err)
 	}
 }

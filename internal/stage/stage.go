@@ -22,7 +22,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 )
 
@@ -59,18 +58,17 @@ const chunkSize = 16 << 20
 type Place struct {
 	// Dir is the chosen directory. It belongs to the caller of Choose.
 	Dir *os.Root
-	// Reflink says that a reflink of this very source has worked in Dir.
-	Reflink bool
 
 	source  *source
-	need    int64 // bytes to write if it comes to copying
-	space   *Space
+	clone   *os.File // the reflink, which has no name yet; nil where there is none
+	need    int64    // bytes to write without a reflink
 	promise *promise
 }
 
 // Choose opens the image src and returns the first of dirs into which it can
-// be reflinked, or else the first that has room for the data of it. The reflink
-// is tried for real, on an unnamed file, so nothing is left of it.
+// be reflinked, or else the first that has room for the data of it. Whether it
+// can is not guessed but done: the reflink is made at once, as a file without a
+// name that is gone when the place is released, and Copy names it.
 //
 // A symbolic link is followed to a regular file or a block device. Choose fails
 // with STAGE_FAILED when the source can't be used, and with NO_SPACE when no
@@ -82,33 +80,37 @@ func (s *Space) Choose(src string, dirs []*os.Root) (*Place, error) {
 	}
 	place, err := s.choose(in, dirs)
 	if err != nil {
-		return nil, errors.Join(err, in.file.Close())
+		in.close()
+		return nil, err
 	}
 	return place, nil
 }
 
 func (s *Space) choose(in *source, dirs []*os.Root) (*Place, error) {
+	for _, dir := range dirs {
+		clone, err := in.cloneInto(dir)
+		if err != nil {
+			continue
+		}
+		// The blocks are shared; the margin covers the metadata.
+		promise, short, err := s.reserve(dir, 0)
+		if err == nil && short == nil {
+			return &Place{Dir: dir, source: in, clone: clone, promise: promise}, nil
+		}
+		_ = clone.Close()
+	}
 	need, err := in.dataSize()
 	if err != nil {
 		return nil, failed(in.name, "", fmt.Errorf("look for holes: %w", err))
 	}
-	candidates := make([]candidate, 0, len(dirs))
-	for _, dir := range dirs {
-		candidates = append(candidates, candidate{dir: dir, reflink: in.canReflink(dir)})
-	}
-	slices.SortStableFunc(candidates, func(a, b candidate) int { return a.rank() - b.rank() })
 	var full []shortage
-	for _, c := range candidates {
-		room := need
-		if c.reflink {
-			room = 0 // the blocks are shared; the margin covers the metadata
-		}
-		promise, short, err := s.reserve(c.dir, room)
+	for _, dir := range dirs {
+		promise, short, err := s.reserve(dir, need)
 		if err != nil {
-			return nil, failed(in.name, c.dir.Name(), fmt.Errorf("ask for free space: %w", err))
+			return nil, failed(in.name, dir.Name(), fmt.Errorf("ask for free space: %w", err))
 		}
 		if short == nil {
-			return &Place{Dir: c.dir, Reflink: c.reflink, source: in, need: need, space: s, promise: promise}, nil
+			return &Place{Dir: dir, source: in, need: need, promise: promise}, nil
 		}
 		full = append(full, *short)
 	}
@@ -118,56 +120,84 @@ func (s *Space) choose(in *source, dirs []*os.Root) (*Place, error) {
 	return nil, noSpace(in.name, full)
 }
 
-// candidate is a directory and whether the source can be reflinked into it.
-type candidate struct {
-	dir     *os.Root
-	reflink bool
-}
-
-// rank sorts reflinks first.
-func (c candidate) rank() int {
-	if c.reflink {
-		return 0
-	}
-	return 1
-}
-
 // Release gives back what of the promised room was not used and closes the
 // source. It may be called again, and after Copy.
 func (p *Place) Release() {
 	p.promise.release()
 	p.source.close()
+	if p.clone != nil {
+		_ = p.clone.Close() // nothing was written through it, and a second close is harmless
+	}
 }
+
+// Reflink reports whether the copy will share the blocks of the source. It will
+// then have the content that the source had in Choose.
+func (p *Place) Reflink() bool { return p.clone != nil }
 
 // Copy makes the file name in the chosen directory, which must not have it yet,
 // with mode 0600 and the size and holes of the source. It may be called once.
 //
 // Copy fails with NO_SPACE when the file system fills up all the same, else
 // with STAGE_FAILED, and then leaves no file behind. It does so too when ctx
-// ends, with the cause of that, and when the source changes under it.
+// ends, with the cause of that, and when the source changes under it. Without a
+// reflink that can be seen only by its size and time of modification.
 func (p *Place) Copy(ctx context.Context, name string) (Result, error) {
 	start := time.Now()
 	target := filepath.Join(p.Dir.Name(), name)
 	if err := ctx.Err(); err != nil {
 		return Result{}, failed(p.source.name, target, context.Cause(ctx))
 	}
+	result, err := p.create(ctx, name)
+	if err != nil {
+		return Result{}, p.explain(target, err)
+	}
+	result.Duration = time.Since(start)
+	return result, nil
+}
+
+// create makes the file or, when it fails, nothing.
+func (p *Place) create(ctx context.Context, name string) (Result, error) {
+	if p.clone != nil {
+		return p.nameClone(name)
+	}
 	out, err := p.Dir.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return Result{}, failed(p.source.name, target, err)
+		return Result{}, err
 	}
 	result, err := p.fill(ctx, out)
 	if err == nil {
 		result.Allocated, err = allocated(out)
 	}
-	err = errors.Join(err, out.Close())
-	if err != nil {
-		if gone := p.Dir.Remove(name); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
-			err = errors.Join(err, gone)
-		}
-		return Result{}, p.explain(target, err)
+	if err = errors.Join(err, out.Close()); err == nil {
+		return result, nil
 	}
-	result.Duration = time.Since(start)
-	return result, nil
+	if gone := p.Dir.Remove(name); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+		err = errors.Join(err, gone)
+	}
+	return Result{}, err
+}
+
+// nameClone gives the reflink its name. The directory of name is opened by the
+// root, which keeps links in it from leading out.
+func (p *Place) nameClone(name string) (Result, error) {
+	parent, err := p.Dir.Open(filepath.Dir(name))
+	if err != nil {
+		return Result{}, err
+	}
+	defer func() { _ = parent.Close() }()
+	info, err := p.clone.Stat()
+	if err != nil {
+		return Result{}, err
+	}
+	shared, err := allocated(p.clone)
+	if err != nil {
+		return Result{}, err
+	}
+	// Last, for there must be no file after a failure.
+	if err := linkInto(p.clone, parent, filepath.Base(name)); err != nil {
+		return Result{}, err
+	}
+	return Result{Method: Reflink, Bytes: info.Size(), Allocated: shared}, nil
 }
 
 // fill makes out equal to the source, and checks that the source held still.
@@ -201,11 +231,6 @@ func (p *Place) copyData(ctx context.Context, out *os.File, size int64, reason e
 	if !reflinkRefused(reason) {
 		return "", fmt.Errorf("reflink: %w", reason)
 	}
-	if p.Reflink { // the trial worked, the whole does not: only now is there a need for room
-		if err := p.promiseNeed(); err != nil {
-			return "", err
-		}
-	}
 	// The size comes first: it makes the trailing hole, and keeps a file system
 	// from allocating ahead of a file that seems to grow.
 	if err := out.Truncate(size); err != nil {
@@ -230,17 +255,4 @@ func (p *Place) copyData(ctx context.Context, out *os.File, size int64, reason e
 		}
 	}
 	return mover.method(), nil
-}
-
-func (p *Place) promiseNeed() error {
-	promise, short, err := p.space.reserve(p.Dir, p.need)
-	if err != nil {
-		return fmt.Errorf("ask for free space: %w", err)
-	}
-	if short != nil {
-		return noSpace(p.source.name, []shortage{*short})
-	}
-	p.promise.release()
-	p.promise = promise
-	return nil
 }
