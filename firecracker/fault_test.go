@@ -224,3 +224,37 @@ func BenchmarkDo(b *testing.B) {
 		}
 	}
 }
+
+func TestPipelineNamesAllThatIsMissing(t *testing.T) {
+	server, socket := startFake(t, firecrackertest.Options{})
+	c := newClient(t, socket, firecracker.ClientOptions{Version: version(t, "1.12.1")})
+	err := c.Pipeline(t.Context(), []firecracker.Request{
+		firecracker.PutMMDS(nil),
+		firecracker.PutNetworkInterface(firecracker.NetworkInterface{IfaceID: "a", MTU: 1500}),
+		firecracker.PutSerial(firecracker.Serial{}),
+	})
+	e, ok := errors.AsType[*errcode.Error](err)
+	want := []errcode.Detail{
+		{Field: "mtu", Message: "needs v1.16.0 or newer"},
+		{Field: "PUT /serial", Message: "needs v1.14.0 or newer"},
+	}
+	if !ok || e.Subject != "PUT /network-interfaces/a" || !cmp.Equal(want, e.Details) {
+		t.Errorf("got %v", err)
+	}
+	if calls := server.Calls(); len(calls) != 0 {
+		t.Error("sent: ", calls)
+	}
+}
+
+func TestCancelWhileFirecrackerIsFullMatchesTheContext(t *testing.T) {
+	_, socket := startFake(t, firecrackertest.Options{})
+	for range 10 {
+		raw(t, socket, "")
+	}
+	c := newClient(t, socket, firecracker.ClientOptions{})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	if _, err := c.Info(ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errcode.APITimeout) {
+		t.Errorf("got %v", err)
+	}
+}
