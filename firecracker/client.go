@@ -89,7 +89,7 @@ func (c *Client) Connect(ctx context.Context) error {
 		_, _, err = c.connect(ctx, deadline)
 	}
 	if err != nil {
-		return c.transportError(ctx, "", err)
+		return c.transportError(ctx, c.socket, err)
 	}
 	return nil
 }

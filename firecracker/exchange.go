@@ -47,6 +47,9 @@ func (c *Client) exchange(ctx context.Context, requests []Request) ([]*Response,
 		if len(answers) > 0 && answers[0].StatusCode == http.StatusServiceUnavailable {
 			// Firecracker hung up without reading: nothing has happened, so repeating is safe.
 			if try == busyRetries || !pause(ctx, deadline, wait) {
+				if ctx.Err() != nil {
+					return nil, c.transportError(ctx, requests[0].String(), ctx.Err())
+				}
 				return answers[:1], nil
 			}
 			wait *= 2

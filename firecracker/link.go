@@ -2,6 +2,7 @@ package firecracker
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -59,7 +60,7 @@ func (l *link) call(ctx context.Context, deadline time.Time, requests []byte, me
 		answer, err := l.read(method)
 		if err != nil {
 			l.broken = true
-			return answers, n > 0, cmpErr(writeErr, err)
+			return answers, n > 0, cmp.Or(writeErr, err) // the write came first
 		}
 		answers = append(answers, answer)
 		if l.broken && len(answers) < len(methods) {
@@ -70,14 +71,6 @@ func (l *link) call(ctx context.Context, deadline time.Time, requests []byte, me
 		l.broken = true
 	}
 	return answers, true, nil
-}
-
-// cmpErr prefers the error of the write, which came first.
-func cmpErr(write, read error) error {
-	if write != nil {
-		return write
-	}
-	return read
 }
 
 // read reads one answer. An answer that leaves the connection out of step marks it as broken.

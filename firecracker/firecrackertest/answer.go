@@ -114,7 +114,7 @@ func (s *Server) effectLocked(call, action string, value any) (status int, out a
 // field returns a text field of a JSON object, "" when there is none.
 func field(value any, name string) string {
 	object, _ := value.(map[string]any)
-	text, _ := object[name].(string)   
+	text, _ := object[name].(string)
 	return text
 }
 
@@ -142,7 +142,7 @@ func writeUnreadable(w io.Writer) {
 // writeBusy is the answer to one connection too many: no reason, not even a space.
 func writeBusy(w io.Writer) {
 	const body = `{ "error": "Too many open connections" }`
-	fmt.Fprintf(w, "HTTP/1.1 503\r\nServer: Firecracker API\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+	_, _ = fmt.Fprintf(w, "HTTP/1.1 503\r\nServer: Firecracker API\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
 		len(body), body)
 }
 
@@ -151,5 +151,5 @@ func writeAnswer(w io.Writer, status int, reason, header, body string) {
 	if body != "" {
 		length = fmt.Sprintf("Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))
 	}
-	fmt.Fprintf(w, "HTTP/1.1 %d %s \r\nServer: Firecracker API\r\nConnection: keep-alive\r\n%s%s\r\n%s", status, reason, header, length, body)
+	_, _ = fmt.Fprintf(w, "HTTP/1.1 %d %s \r\nServer: Firecracker API\r\nConnection: keep-alive\r\n%s%s\r\n%s", status, reason, header, length, body)
 }
