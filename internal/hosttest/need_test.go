@@ -125,3 +125,10 @@ func TestFirecrackerIsTheGivenOneThenThatInPathThenTheStoredOne(t *testing.T) {
 		t.Errorf("a folder as Firecracker: skipped %q", v.skipped)
 	}
 }
+
+// Without it, SMARTVM_TEST_MUST would promise nothing where no test needs the thing.
+func TestThisMachineHasWhatItMustHave(t *testing.T) {
+	for _, r := range []Requirement{Integration, KVM, Root, Binary} {
+		t.Run(r.name, func(t *testing.T) { Need(t, r) })
+	}
+}
