@@ -117,6 +117,7 @@ func TestFirecrackerIsTheGivenOneThenThatInPathThenTheStoredOne(t *testing.T) {
 		}
 	}
 	t.Setenv(binaryVar, dir)
+	t.Setenv(mustVar, "")
 	v := judge(t, func(tb testing.TB) {
 		tb.Helper()
 		Firecracker(tb)
