@@ -117,11 +117,19 @@ func TestFirecrackerIsTheGivenOneThenThatInPathThenTheStoredOne(t *testing.T) {
 		}
 	}
 	t.Setenv(binaryVar, dir)
+	t.Setenv(mustVar, "")
 	v := judge(t, func(tb testing.TB) {
 		tb.Helper()
 		Firecracker(tb)
 	})
 	if !strings.Contains(v.skipped, "can't be executed") {
 		t.Errorf("a folder as Firecracker: skipped %q", v.skipped)
+	}
+}
+
+// Without it, SMARTVM_TEST_MUST would promise nothing where no test needs the thing.
+func TestThisMachineHasWhatItMustHave(t *testing.T) {
+	for _, r := range []Requirement{Integration, KVM, Root, Binary} {
+		t.Run(r.name, func(t *testing.T) { Need(t, r) })
 	}
 }
