@@ -31,7 +31,7 @@ const (
 var parts = []string{"firecracker", "vmconfig", "image", "baseimage", "hostnet", "snapshot"}
 
 // Two packages of one storey that may see each other; those of internal all may.
-var siblings = map[string]string{"vmconfig": "firecracker"}
+var siblings = map[string]string{"vmconfig": "firecracker", "image": "firecracker"}
 
 // Imports that belong to one package alone: each is a boundary to the world.
 var owners = map[string]string{

@@ -12,7 +12,7 @@ import (
 // A raw call returns what Firecracker says, be it a refusal.
 func ExampleClient_Get() {
 	client := firecracker.NewClient("/run/firecracker.socket", firecracker.ClientOptions{})
-	defer client.Close() //nolint:errcheck // the program ends
+	defer client.Close()
 
 	answer, err := client.Get(context.Background(), "/balloon")
 	if err != nil {
@@ -25,7 +25,7 @@ func ExampleClient_Get() {
 // A typed call checks the version first and turns a refusal into an error.
 func ExampleClient_PutPmem() {
 	client := firecracker.NewClient("/run/firecracker.socket", firecracker.ClientOptions{})
-	defer client.Close() //nolint:errcheck // the program ends
+	defer client.Close()
 
 	err := client.PutPmem(context.Background(), firecracker.Pmem{ID: "data", PathOnHost: "/srv/data.img"})
 	switch {

@@ -80,7 +80,7 @@ func (l *link) read(method string) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer raw.Body.Close() //nolint:errcheck // a body that was read to its end has nothing to report
+	defer raw.Body.Close()
 	limit := int64(maxAnswer)
 	if raw.StatusCode/100 != 2 {
 		limit = maxErrorBody

@@ -75,7 +75,8 @@ var ErrKept = errors.New("the console is kept by another process")
 type Keeper struct {
 	fifo *os.File
 	log  *writer
-	done chan error
+	done chan struct{}
+	err  error // valid once done is closed
 }
 
 // Keep makes this process the keeper, or returns [ErrKept]. It must be called
@@ -97,7 +98,7 @@ func (c *Console) Keep() (*Keeper, error) {
 	if err != nil {
 		return nil, errors.Join(err, fifo.Close())
 	}
-	k := &Keeper{fifo: fifo, log: log, done: make(chan error, 1)}
+	k := &Keeper{fifo: fifo, log: log, done: make(chan struct{})}
 	go k.move()
 	return k, nil
 }
@@ -105,34 +106,32 @@ func (c *Console) Keep() (*Keeper, error) {
 // move copies until the last writer has closed the FIFO. What can't be written
 // (a full disk) is dropped: the guest must not be held up by its log.
 func (k *Keeper) move() {
+	defer close(k.done)
 	buf := make([]byte, 64<<10)
-	var lost error
 	for {
 		n, err := k.fifo.Read(buf)
-		if _, werr := k.log.Write(buf[:n]); werr != nil && lost == nil {
-			lost = fmt.Errorf("console output was lost: %w", werr)
+		if _, werr := k.log.Write(buf[:n]); werr != nil && k.err == nil {
+			k.err = fmt.Errorf("console output was lost: %w", werr)
 		}
 		switch {
 		case err == nil:
 		case errors.Is(err, io.EOF):
-			k.done <- errors.Join(lost, k.log.finish(), k.log.close(), k.fifo.Close())
+			k.err = errors.Join(k.err, k.log.finish(), k.log.close(), k.fifo.Close())
 			return
 		default: // closed by Leave
-			k.done <- errors.Join(lost, k.log.close())
+			k.err = errors.Join(k.err, k.log.close())
 			return
 		}
 	}
 }
 
-// Wait waits until the keeper has ended. It reports output that was lost.
-func (k *Keeper) Wait(ctx context.Context) error {
-	select {
-	case err := <-k.done:
-		k.done <- err
-		return err
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+// Done is closed when the keeper has ended: everything is in the log.
+func (k *Keeper) Done() <-chan struct{} { return k.done }
+
+// Err waits for Done and reports output that was lost.
+func (k *Keeper) Err() error {
+	<-k.done
+	return k.err
 }
 
 // Leave stops keeping and lets the FIFO collect what comes, up to its size.
@@ -140,9 +139,7 @@ func (k *Keeper) Leave() error {
 	if err := k.fifo.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return err
 	}
-	err := <-k.done
-	k.done <- err
-	return err
+	return k.Err()
 }
 
 // Write sends input to the guest. It waits while the guest does not take it,

@@ -58,7 +58,7 @@ func TestOutputIsInTheLogWhenTheKeeperHasEnded(t *testing.T) {
 	k := keep(t, c)
 	say(t, ends, "hello ")
 	say(t, ends, "world\n")
-	if err := errors.Join(ends.Close(), k.Wait(t.Context())); err != nil {
+	if err := errors.Join(ends.Close(), k.Err()); err != nil {
 		t.Fatal(err)
 	}
 	if got := read(t, c); got != "hello world\n" {
@@ -80,7 +80,7 @@ func TestNextKeeperGoesOnWithWhatTheFIFOHolds(t *testing.T) {
 	say(t, ends, "two ")
 	k = keep(t, c)
 	say(t, ends, "three")
-	if err := errors.Join(ends.Close(), k.Wait(t.Context())); err != nil {
+	if err := errors.Join(ends.Close(), k.Err()); err != nil {
 		t.Fatal(err)
 	}
 	if got := read(t, c); got != "one two three" {
@@ -99,7 +99,7 @@ func TestLogKeepsTheNewestOutputWithinItsLimit(t *testing.T) {
 		all.WriteString(line)
 		say(t, ends, line)
 	}
-	if err := errors.Join(ends.Close(), k.Wait(t.Context())); err != nil {
+	if err := errors.Join(ends.Close(), k.Err()); err != nil {
 		t.Fatal(err)
 	}
 	got := read(t, c)
@@ -136,7 +136,7 @@ func TestFollowersSeeEverythingUntilTheEnd(t *testing.T) {
 	for range 1000 {
 		say(t, ends, strings.Repeat("x", 100))
 	}
-	if err := errors.Join(ends.Close(), k.Wait(t.Context())); err != nil {
+	if err := errors.Join(ends.Close(), k.Err()); err != nil {
 		t.Fatal(err)
 	}
 	wg.Wait()
@@ -201,7 +201,7 @@ func TestSkipToEndShowsOnlyWhatComes(t *testing.T) {
 	}
 	k = keep(t, c)
 	say(t, ends, "future")
-	if err := errors.Join(ends.Close(), k.Wait(t.Context())); err != nil {
+	if err := errors.Join(ends.Close(), k.Err()); err != nil {
 		t.Fatal(err)
 	}
 	data, err := io.ReadAll(r)

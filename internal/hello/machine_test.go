@@ -172,7 +172,7 @@ func (m *machine) put(t *testing.T, method, path string, body any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close() //nolint:errcheck // nothing is left to lose
+	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusNoContent {
 		fault, err := io.ReadAll(answer.Body)
 		t.Fatalf("%s %s %s: %s %s (%v)", method, path, text, answer.Status, fault, err)

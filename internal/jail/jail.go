@@ -48,3 +48,14 @@ func (t *Table) Host(role string) string {
 	}
 	return ""
 }
+
+// Replace moves the file of a role to another place on the host and returns the
+// path that Firecracker is to be given.
+func (t *Table) Replace(role, host string) (inside string) {
+	for i := range t.Files {
+		if t.Files[i].Role == role {
+			t.Files[i].Host, t.Files[i].Inside = host, host
+		}
+	}
+	return host
+}

@@ -126,8 +126,12 @@ func (l *Ledger) takeOver(kinds Kinds) error {
 }
 
 func (l *Ledger) own() error {
-	l.owner, l.created = self(), time.Now()
-	return l.append(entry{Op: "own", Owner: &l.owner, Time: l.created})
+	l.owner = self()
+	now := time.Now()
+	if l.created.IsZero() {
+		l.created = now
+	}
+	return l.append(entry{Op: "own", Owner: &l.owner, Time: now})
 }
 
 // Dir is the directory.

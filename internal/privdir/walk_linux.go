@@ -34,7 +34,7 @@ type walker struct {
 // walk returns the directory at the absolute path, checked, and its path
 // without links.
 func walk(path string, create bool) (*os.File, string, error) {
-	w := &walker{create: create, euid: uint32(os.Geteuid()), rest: strings.Split(path, "/")} //nolint:gosec // a uid has 32 bits
+	w := &walker{create: create, euid: uint32(os.Geteuid()), rest: strings.Split(path, "/")}
 	if err := w.restart(); err != nil {
 		return nil, "", err
 	}

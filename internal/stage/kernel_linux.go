@@ -121,8 +121,8 @@ func roomOf(dir *os.Root) (room, error) {
 	if err := unix.Fstatfs(int(d.Fd()), &fsys); err != nil {
 		return room{}, fmt.Errorf("statfs: %w", err)
 	}
-	has := room{device: st.Dev, free: int64(fsys.Bavail) * fsys.Frsize, memory: -1} //nolint:gosec // fewer than 2^63 bytes
-	if fsys.Blocks == 0 {                                                           // a tmpfs mounted with size=0
+	has := room{device: st.Dev, free: int64(fsys.Bavail) * fsys.Frsize, memory: -1}
+	if fsys.Blocks == 0 { // a tmpfs mounted with size=0
 		has.free = -1
 	}
 	if fsys.Type == unix.TMPFS_MAGIC {

@@ -1,0 +1,28 @@
+package smartvm
+
+import "github.com/smartvm/smartvm/errcode"
+
+// Error is the error type of all packages of smartvm; see [errcode.Error].
+type Error = errcode.Error
+
+// Code is a stable reason for a failure. It can be the target of errors.Is:
+//
+//	errors.Is(err, smartvm.InvalidState)
+type Code = errcode.Code
+
+// The codes that this package itself returns. All are in package errcode.
+const (
+	InvalidState   = errcode.InvalidState
+	InvalidConfig  = errcode.InvalidConfig
+	StartFailed    = errcode.StartFailed
+	NoClient       = errcode.NoClient
+	VMExists       = errcode.VMExists
+	VMNotFound     = errcode.VMNotFound
+	VMOwned        = errcode.VMOwned
+	ProcessExited  = errcode.ProcessExited
+	StopFailed     = errcode.StopFailed
+	CleanupFailed  = errcode.CleanupFailed
+	KVMUnavailable = errcode.KVMUnavailable
+	SocketTimeout  = errcode.SocketTimeout
+	APIError       = errcode.APIError
+)

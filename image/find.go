@@ -1,0 +1,84 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/firecracker"
+)
+
+// Find looks for Firecracker on this machine: at path if one is given, else in
+// the directories of PATH, else below the data directory, where the newest one
+// wins. A version that is not zero is demanded. What is found is inspected; see
+// [Inspect]. The error is BINARY_NOT_FOUND when there is none.
+func Find(ctx context.Context, path, dataDir string, want firecracker.Version) (Binary, error) {
+	if path != "" {
+		b, err := Inspect(ctx, path)
+		if err == nil && !want.IsZero() && b.Version != want {
+			err = unusable(path, errors.New("it is "+b.Version.String()+", "+want.String()+" is wanted"), "")
+		}
+		return b, err
+	}
+	for _, candidate := range candidates(dataDir, want) {
+		b, err := Inspect(ctx, candidate)
+		if errors.Is(err, errcode.BinaryNotFound) || err == nil && !want.IsZero() && b.Version != want {
+			continue
+		}
+		return b, err
+	}
+	return Binary{}, notFound(dataDir, want)
+}
+
+// candidates lists the places to look at, best first.
+func candidates(dataDir string, want firecracker.Version) []string {
+	var paths []string
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		if filepath.IsAbs(dir) { // a relative entry means another file in each directory
+			paths = append(paths, filepath.Join(dir, "firecracker"))
+		}
+	}
+	if !want.IsZero() {
+		return append(paths, FirecrackerPath(dataDir, want, Arch()))
+	}
+	return append(paths, stored(dataDir)...)
+}
+
+// stored lists the Firecrackers below the data directory, newest first.
+func stored(dataDir string) []string {
+	entries, err := os.ReadDir(BinDir(dataDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil // as good as empty: the search ends with what it looked for
+	}
+	var versions []firecracker.Version
+	for _, e := range entries {
+		text, ok := strings.CutPrefix(e.Name(), "firecracker-")
+		text, ours := strings.CutSuffix(text, "-"+Arch())
+		if v, err := firecracker.ParseVersion(text); ok && ours && err == nil {
+			versions = append(versions, v)
+		}
+	}
+	slices.SortFunc(versions, func(a, b firecracker.Version) int { return b.Compare(a) })
+	paths := make([]string, len(versions))
+	for i, v := range versions {
+		paths[i] = FirecrackerPath(dataDir, v, Arch())
+	}
+	return paths
+}
+
+func notFound(dataDir string, want firecracker.Version) error {
+	what := "firecracker"
+	if !want.IsZero() {
+		what += " " + want.String()
+	}
+	return &errcode.Error{
+		Code: errcode.BinaryNotFound, Op: "find " + what,
+		Err:  errors.New("neither in PATH nor in " + BinDir(dataDir)),
+		Hint: "give its path (--firecracker, SMARTVM_FIRECRACKER), or put the release's binary into PATH",
+	}
+}

@@ -1,0 +1,66 @@
+package smartvm
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/smartvm/smartvm/firecracker"
+)
+
+// Options configure a [Manager]. The zero value is ready to use.
+type Options struct {
+	// DataDir keeps what outlives VMs: binaries, images, and staged drives that
+	// do not fit or can't be shared where the runtime directory is. Default
+	// /tmp/.smartvm.
+	DataDir string
+	// RuntimeDir has a directory per VM. Default /dev/shm/.smartvm/runtime when
+	// /dev/shm is a usable tmpfs, else "runtime" below DataDir.
+	RuntimeDir string
+	// FirecrackerPath is the binary to use. Default: the one in PATH, else the
+	// newest below DataDir.
+	FirecrackerPath string
+	// FirecrackerVersion demands a release. Default: whatever is found.
+	FirecrackerVersion firecracker.Version
+	// PersistWritableDrives gives Firecracker the drives' own files, so that what
+	// guests write stays. Default: a writable drive is copied for the VM and the
+	// copy is gone with it. Drives can say otherwise one by one.
+	PersistWritableDrives bool
+	// StartTimeout bounds the wait for Firecracker's API after the process has
+	// been started. Default 10 s.
+	StartTimeout time.Duration
+	// ConsoleLimit bounds how much of each guest's serial output is kept, in
+	// bytes. Default 1 MiB; the newest is kept.
+	ConsoleLimit int64
+	// Logger is told what no return value can tell, such as that a VM ended by
+	// itself. Default: nothing is logged.
+	Logger *slog.Logger
+}
+
+// Defaults of Options and StopOptions.
+const (
+	DefaultDataDir      = "/tmp/.smartvm"
+	DefaultRuntimeDir   = "/dev/shm/.smartvm/runtime"
+	DefaultStartTimeout = 10 * time.Second
+	DefaultStopGrace    = 10 * time.Second
+	DefaultTermGrace    = 2 * time.Second
+)
+
+// StopOptions say how patient Stop is. The zero value is ready to use.
+type StopOptions struct {
+	// Grace is how long the guest may take to shut down after Ctrl+Alt+Del.
+	// Default 10 s; negative skips Ctrl+Alt+Del.
+	Grace time.Duration
+	// TermGrace is how long Firecracker may take to end after SIGTERM, before it
+	// is killed. Default 2 s; negative skips SIGTERM.
+	TermGrace time.Duration
+}
+
+func (o StopOptions) withDefaults() StopOptions {
+	if o.Grace == 0 {
+		o.Grace = DefaultStopGrace
+	}
+	if o.TermGrace == 0 {
+		o.TermGrace = DefaultTermGrace
+	}
+	return o
+}

@@ -1,0 +1,164 @@
+package smartvm
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/internal/jail"
+	"github.com/smartvm/smartvm/vmconfig"
+)
+
+// plan is what a start will do: which files there are, which drives are copied,
+// what Firecracker is started with and what it is sent.
+type plan struct {
+	config *vmconfig.Config // with the paths that Firecracker is given
+	files  jail.Table
+	stage  []stageJob
+	vsock  string // host path of the vsock socket, "" when there is none
+	body   int    // bytes that a request may have
+}
+
+// stageJob is a drive that is to be copied before the boot.
+type stageJob struct {
+	drive  int    // index in the config
+	id     string // of the drive
+	source string // absolute host path
+}
+
+// makePlan resolves a config. Nothing is changed on the host; every missing
+// file is reported at once.
+func makePlan(given *vmconfig.Config, dir string, persist bool) (*plan, error) {
+	p := &plan{config: given.Clone(), body: firecracker.DefaultBodyLimit}
+	if data, err := json.Marshal(given.Metadata); err == nil {
+		p.body = max(p.body, 2*len(data)) // room for what is set later
+	}
+	if p.config.Logger == nil {
+		p.config.Logger = &firecracker.Logger{}
+	}
+	if p.config.Logger.LogPath == "" {
+		p.config.Logger.LogPath = filepath.Join(dir, logName)
+	}
+	if p.config.Logger.Level == "" {
+		p.config.Logger.Level = "Warning" // at Info every request is logged, boot arguments included
+	}
+	var faults []errcode.Detail
+	p.config.VisitPaths(func(at vmconfig.Path) string {
+		role := string(at.Role)
+		if at.ID != "" {
+			role += " " + at.ID
+		}
+		inside, err := p.files.Add(role, at.Path)
+		if err == nil {
+			err = p.check(at, p.files.Host(role))
+		}
+		if err != nil {
+			faults = append(faults, errcode.Detail{Field: at.Field, Message: err.Error()})
+		}
+		if at.Role == vmconfig.RoleCPUConfig {
+			return "" // its content has taken its place
+		}
+		return inside
+	})
+	faults = append(faults, p.checkInterfaces()...)
+	if len(faults) > 0 {
+		return nil, &Error{Code: errcode.InvalidConfig, Op: "prepare vm", Details: faults}
+	}
+	for i, d := range p.config.Drives {
+		if staged(d, persist) {
+			p.stage = append(p.stage, stageJob{drive: i, id: d.DriveID, source: d.PathOnHost})
+		}
+	}
+	return p, nil
+}
+
+// staged reports whether the VM gets a copy of a drive: by default when it is
+// writable, and never of what another process serves.
+func staged(d vmconfig.Drive, persist bool) bool {
+	switch {
+	case d.PathOnHost == "":
+		return false
+	case d.Ephemeral != nil:
+		return *d.Ephemeral
+	default:
+		return !d.IsReadOnly && !persist
+	}
+}
+
+// check looks at one file before Firecracker does, whose message would not name
+// the field.
+func (p *plan) check(at vmconfig.Path, host string) error {
+	switch at.Role {
+	case vmconfig.RoleKernel, vmconfig.RoleInitrd, vmconfig.RoleDrive, vmconfig.RolePmem:
+		return readable(host)
+	case vmconfig.RoleCPUConfig:
+		return p.readCPUConfig(host)
+	case vmconfig.RoleVsock:
+		p.vsock = host
+		return nil
+	default:
+		return nil
+	}
+}
+
+func readable(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if mode := info.Mode(); !mode.IsRegular() && mode.Type() != fs.ModeDevice {
+		return fmt.Errorf("%s is neither a file nor a block device", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// readCPUConfig puts a CPU template from its file into the config.
+func (p *plan) readCPUConfig(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxRecord))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return p.config.CPUConfig.Resolve(data)
+}
+
+// checkInterfaces demands that the TAPs exist: Firecracker, if it may, makes a
+// device of a mistyped name, and the guest then has a network that leads nowhere.
+func (p *plan) checkInterfaces() []errcode.Detail {
+	var faults []errcode.Detail
+	for i, n := range p.config.NetworkInterfaces {
+		field := fmt.Sprintf("network-interfaces[%d].host_dev_name", i)
+		if n.HostDevName == "" {
+			faults = append(faults, errcode.Detail{Field: field, Message: "is required: this smartvm does not make TAP devices yet"})
+			continue
+		}
+		if _, err := os.Stat(filepath.Join("/sys/class/net", n.HostDevName, "tun_flags")); err != nil {
+			faults = append(faults, errcode.Detail{Field: field, Message: fmt.Sprintf("there is no TAP device %s; make it with: ip tuntap add %[1]s mode tap", n.HostDevName)})
+		}
+	}
+	return faults
+}
+
+// args returns Firecracker's command line.
+func (p *plan) args(id vmconfig.ID, socket string) []string {
+	args := append([]string{"--api-sock", socket, "--id", string(id)}, p.config.LogArgs()...)
+	if p.body > firecracker.DefaultBodyLimit {
+		limit := strconv.Itoa(p.body)
+		args = append(args, "--http-api-max-payload-size", limit, "--mmds-size-limit", limit)
+	}
+	return args
+}

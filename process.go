@@ -1,0 +1,288 @@
+package smartvm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/console"
+	"github.com/smartvm/smartvm/internal/proc"
+	"github.com/smartvm/smartvm/vmconfig"
+)
+
+// roleFirecracker and roleKeeper name the processes in a ledger.
+const (
+	roleFirecracker = "firecracker"
+	roleKeeper      = "console keeper"
+)
+
+// makeOutputs makes the files that Firecracker writes to: before v1.14 it does
+// not make them itself. Those that the user named stay after the VM.
+func (l *launch) makeOutputs() error {
+	for _, f := range l.plan.files.Files {
+		switch vmconfig.Role(f.Role) {
+		case vmconfig.RoleLog, vmconfig.RoleMetrics, vmconfig.RoleSerial:
+			if err := touch(f.Host); err != nil {
+				return err
+			}
+		default:
+		}
+	}
+	return nil
+}
+
+func touch(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|unix.O_NONBLOCK, 0o600)
+	if errors.Is(err, unix.ENXIO) {
+		return nil // a FIFO without a reader yet
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// spawn starts Firecracker with the console as its standard input and output.
+func (l *launch) spawn(context.Context) error {
+	v := l.vm
+	con := console.New(v.Dir(), v.manager.opts.ConsoleLimit)
+	ends, err := con.Create()
+	if err != nil {
+		return consoleError("make console", v.id, err)
+	}
+	defer func() { _ = ends.Close() }()
+	stderr, err := os.OpenFile(filepath.Join(v.Dir(), stderrName), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer stderr.Close()
+	resource := &proc.Resource{Role: roleFirecracker}
+	if resource.Stdin, err = proc.Identify(ends.In); err != nil {
+		return err
+	}
+	var process *proc.Process
+	err = l.ledger.Make(resource, func() error {
+		process, err = proc.Start(proc.Spec{
+			Path: l.binary.Path, Args: l.plan.args(v.id, v.SocketPath()), Dir: v.Dir(),
+			Stdin: ends.In, Stdout: ends.Out, Stderr: stderr,
+		})
+		if err != nil {
+			return spawnError(l.binary.Path, err)
+		}
+		resource.ID = process.ID()
+		return nil
+	})
+	if process == nil {
+		return err
+	}
+	keeper, kerr := con.Keep()
+	v.watch(process, keeper)
+	if kerr != nil {
+		err = errors.Join(err, consoleError("keep console", v.id, kerr))
+	}
+	return err
+}
+
+func spawnError(path string, err error) error {
+	return &Error{Code: errcode.BinaryUnusable, Op: "start firecracker", Subject: path, Err: err}
+}
+
+func consoleError(op string, id vmconfig.ID, err error) error {
+	e := &Error{Code: errcode.ConsoleFailed, Op: op, Subject: string(id), Err: err}
+	if errors.Is(err, unix.ENOSPC) {
+		e.Code, e.Hint = errcode.NoSpace, "free some room or choose another runtime directory (SMARTVM_RUNTIME_DIR)"
+	}
+	return e
+}
+
+// watch notices the end of the process, whoever causes it. keeper may be nil.
+func (v *VM) watch(process *proc.Process, keeper *console.Keeper) {
+	v.mu.Lock()
+	v.process, v.keeper = process, keeper
+	v.mu.Unlock()
+	go func() {
+		<-process.Done()
+		v.onExit(process.Status())
+	}()
+}
+
+// drainTimeout bounds the wait for the last console output of a dead process.
+const drainTimeout = 5 * time.Second
+
+// drain waits for the last output.
+func (v *VM) drain(keeper *console.Keeper) {
+	timer := time.NewTimer(drainTimeout)
+	defer timer.Stop()
+	err := errNotDrained
+	select {
+	case <-keeper.Done():
+		err = keeper.Err()
+	case <-timer.C: // another process holds the FIFO open
+	}
+	if err != nil {
+		v.manager.log.Warn("console output may be lost", slog.String("vm", v.ID()), slog.Any("err", err))
+	}
+}
+
+var errNotDrained = errors.New("the console does not end with its process")
+
+func (v *VM) onExit(status proc.Status) {
+	v.mu.Lock()
+	keeper, asked := v.keeper, v.asked
+	v.mu.Unlock()
+	if keeper != nil {
+		v.drain(keeper)
+	}
+	ended := &Ended{Time: time.Now(), Status: status, Asked: asked, Log: v.logTail()}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	ended.Asked = ended.Asked || v.asked
+	v.ended, v.state = ended, ended.state()
+	if v.ledger != nil { // for other processes; the owner's clean-up removes it
+		if err := writeJSON(filepath.Join(v.Dir(), endedName), ended); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			v.manager.log.Warn("the end of a VM could not be recorded", slog.String("vm", v.ID()), slog.Any("err", err))
+		}
+	}
+	if !ended.Asked {
+		v.manager.log.Info("a VM ended by itself", slog.String("vm", v.ID()), slog.String("status", status.String()), slog.String("state", string(v.state)))
+	}
+	close(v.gone)
+}
+
+// exitGrace is how long a process may need to be gone after its socket is.
+const exitGrace = 200 * time.Millisecond
+
+// endedSoon returns how the process ended, if it did or is just about to.
+func (v *VM) endedSoon() *Ended {
+	v.mu.Lock()
+	process := v.process
+	v.mu.Unlock()
+	if process == nil {
+		return nil
+	}
+	timer := time.NewTimer(exitGrace)
+	defer timer.Stop()
+	select {
+	case <-v.gone:
+		return v.Ended()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// Ended tells how Firecracker ended; nil as long as it has not.
+func (v *VM) Ended() *Ended {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.ended
+}
+
+// exited is the error of an operation that the end of Firecracker cut short.
+func (v *VM) exited() error {
+	e := &Error{Code: errcode.ProcessExited, Op: "run firecracker", Subject: string(v.id)}
+	ended := v.Ended()
+	e.Err = fmt.Errorf("it ended with %s", ended.Status)
+	if n := len(ended.Log); n > 0 {
+		e.Err = fmt.Errorf("%w: %s", e.Err, ended.Log[n-1])
+	}
+	return e
+}
+
+// How much of Firecracker's log is kept for errors.
+const (
+	tailBytes = 8 << 10
+	tailLines = 10
+)
+
+// logTail returns the last lines that Firecracker logged or wrote to its
+// standard error. It never fails: without a log there are no lines.
+func (v *VM) logTail() []string {
+	v.mu.Lock()
+	paths := []string{v.files.Host(string(vmconfig.RoleLog)), filepath.Join(v.Dir(), stderrName)}
+	ended := v.ended
+	v.mu.Unlock()
+	if ended != nil {
+		return ended.Log
+	}
+	var lines []string
+	for _, path := range paths {
+		lines = append(lines, tail(path)...)
+	}
+	return lines
+}
+
+// tail returns the last whole lines of a regular file.
+func tail(path string) []string {
+	info, err := os.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.NewSectionReader(f, max(info.Size()-tailBytes, 0), tailBytes))
+	if err != nil {
+		return nil
+	}
+	var lines []string
+	for line := range bytes.Lines(data) {
+		if text := strings.TrimSpace(string(line)); text != "" {
+			lines = append(lines, text)
+		}
+	}
+	return lines[max(len(lines)-tailLines, 0):]
+}
+
+// socketFile is a Unix socket that Firecracker makes and never removes.
+type socketFile struct {
+	Path string `json:"path"`
+}
+
+// Kind implements ledger.Resource.
+func (s *socketFile) Kind() string { return "socket" }
+
+// String implements ledger.Resource.
+func (s *socketFile) String() string { return "socket " + s.Path }
+
+// Release removes the socket, unless somebody else listens on it by now.
+func (s *socketFile) Release(ctx context.Context) error { return removeStale(ctx, s.Path) }
+
+// removeStale removes a socket that nobody listens on. What is not a socket, or
+// answers, is left alone and reported.
+func removeStale(ctx context.Context, path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	inUse := &Error{Code: errcode.InvalidConfig, Op: "make socket", Subject: path, Hint: "choose another path"}
+	if info.Mode().Type() != fs.ModeSocket {
+		inUse.Err = errors.New("something that is not a socket is there")
+		return inUse
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err == nil {
+		inUse.Err = errors.New("another process listens there")
+		return errors.Join(inUse, conn.Close())
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		return err
+	}
+	return os.Remove(path)
+}

@@ -1,0 +1,206 @@
+package smartvm
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/proc"
+)
+
+// Stop ends the VM, the gentle way first: Ctrl+Alt+Del and a wait for the guest
+// to shut down, then SIGTERM, then SIGKILL. A paused guest can't react, so
+// Ctrl+Alt+Del is skipped for it, as it is on architectures without.
+//
+// When ctx ends, Stop returns and leaves the VM as far as it got; it can be
+// called again. The VM's directory stays until Cleanup.
+func (v *VM) Stop(ctx context.Context, opts StopOptions) error {
+	end, err := v.begin(ctx, opStop)
+	if err != nil {
+		return err
+	}
+	defer end()
+	opts = opts.withDefaults()
+	v.mu.Lock()
+	process, state := v.process, v.state
+	v.asked = true
+	v.mu.Unlock()
+	if state == Running && opts.Grace > 0 && v.pressCtrlAltDel(ctx, opts.Grace) {
+		if ended, err := v.await(ctx, opts.Grace); ended || err != nil {
+			return err
+		}
+	}
+	if opts.TermGrace > 0 {
+		if err := process.Signal(unix.SIGTERM); err != nil {
+			return stopError(v, err)
+		}
+		if ended, err := v.await(ctx, opts.TermGrace); ended || err != nil {
+			return err
+		}
+	}
+	return v.kill(ctx, process)
+}
+
+// pressCtrlAltDel reports whether it makes sense to wait for the guest.
+func (v *VM) pressCtrlAltDel(ctx context.Context, grace time.Duration) bool {
+	client, err := v.Client()
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	return client.SendCtrlAltDel(ctx) == nil
+}
+
+// await waits for the end of the process. It returns false when it took too long.
+func (v *VM) await(ctx context.Context, limit time.Duration) (ended bool, err error) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-v.gone:
+		return true, nil
+	case <-timer.C:
+		return false, nil
+	case <-ctx.Done():
+		return false, stopError(v, context.Cause(ctx))
+	}
+}
+
+func (v *VM) kill(ctx context.Context, process *proc.Process) error {
+	if err := process.Signal(unix.SIGKILL); err != nil {
+		return stopError(v, err)
+	}
+	select {
+	case <-v.gone:
+		return nil
+	case <-ctx.Done():
+		return stopError(v, context.Cause(ctx))
+	}
+}
+
+func stopError(v *VM, err error) error {
+	return &Error{Code: errcode.Of(err, errcode.StopFailed), Op: "stop vm", Subject: string(v.id), Err: err}
+}
+
+// Wait waits until Firecracker has ended and tells how.
+func (v *VM) Wait(ctx context.Context) (*Ended, error) {
+	if err := v.State().check(opWait, string(v.id)); err != nil {
+		return nil, err
+	}
+	select {
+	case <-v.gone:
+		return v.Ended(), nil
+	case <-ctx.Done():
+		return nil, &Error{Code: errcode.Of(ctx.Err(), errcode.APITimeout), Op: "wait for vm", Subject: string(v.id), Err: context.Cause(ctx)}
+	}
+}
+
+// cleanupTimeout bounds a clean-up, which goes on when its caller's context has
+// ended: half a clean-up helps nobody.
+const cleanupTimeout = 30 * time.Second
+
+// Cleanup kills the VM if it is alive and gives back everything that was made
+// for it: process, sockets, directory, staged drives. It is allowed in every
+// state and can be repeated; what could not be given back stays recorded for
+// the next attempt. VM_OWNED means that the VM belongs to another live process.
+//
+// It waits for its turn under ctx, and then no longer depends on it.
+func (v *VM) Cleanup(ctx context.Context) error {
+	if err := v.take(ctx, "clean up"); err != nil {
+		return err
+	}
+	defer func() { <-v.turn }()
+	if err := v.own(); err != nil {
+		return err
+	}
+	err := v.release(ctx)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.state != Failed {
+		v.state = Stopped
+	}
+	return err
+}
+
+// own takes over the ledger of a VM that was only attached to.
+func (v *VM) own() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.ledger != nil || v.attached == nil {
+		return nil // ours already, never started, or nothing left
+	}
+	led, err := v.manager.openLedger(string(v.id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !led.View().Created.Equal(*v.attached) { // the id is in use again
+		return led.Close()
+	}
+	v.ledger = led
+	return nil
+}
+
+// release gives back all that the ledger has. The caller has the turn.
+func (v *VM) release(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	v.mu.Lock()
+	led, client, process := v.ledger, v.client, v.process
+	v.asked = v.asked || v.ended == nil
+	v.mu.Unlock()
+	if client != nil {
+		_ = client.Close() // nothing is sent any more
+	}
+	if led == nil {
+		return nil
+	}
+	err := led.Release(ctx)
+	if err == nil && process != nil {
+		// The ledger is content with a dead process; we also want it reaped and
+		// its last output read.
+		select {
+		case <-v.gone:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+	}
+	if err == nil {
+		err = led.Destroy()
+	}
+	if err != nil {
+		return &Error{Code: errcode.Of(err, errcode.CleanupFailed), Op: "clean up vm", Subject: string(v.id), Err: err, Hint: "try again, or run: smartvm gc"}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.ledger, v.attached = nil, nil
+	return nil
+}
+
+// letGo gives up ownership and the console, and leaves the VM as it is.
+func (v *VM) letGo() error {
+	v.mu.Lock()
+	led, keeper, client := v.ledger, v.keeper, v.client
+	v.ledger, v.keeper = nil, nil
+	if led != nil {
+		v.attached = new(led.View().Created)
+	}
+	v.mu.Unlock()
+	var errs []error
+	if keeper != nil {
+		errs = append(errs, keeper.Leave())
+	}
+	if client != nil {
+		errs = append(errs, client.Close())
+	}
+	if led != nil {
+		errs = append(errs, led.Close())
+	}
+	return errors.Join(errs...)
+}
