@@ -13,6 +13,7 @@ import (
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/image"
+	"github.com/smartvm/smartvm/internal/fault"
 	"github.com/smartvm/smartvm/internal/ledger"
 )
 
@@ -28,6 +29,7 @@ func (v *VM) Start(ctx context.Context) error {
 		if err := l.client.Pipeline(ctx, l.plan.config.Requests()); err != nil {
 			return err
 		}
+		fault.Point("start: configured")
 		// On its own: Firecracker goes on with a pipeline after a refusal, and a
 		// guest must not run without the device that was refused.
 		return l.client.StartInstance(ctx)
@@ -51,6 +53,7 @@ func (v *VM) start(ctx context.Context, op operation, boot func(context.Context,
 	err = l.run(ctx)
 	if err == nil {
 		err = boot(ctx, l)
+		fault.Point("start: booted")
 	}
 	if err == nil && op == opStart {
 		err = l.ledger.Mark(markStarted)
@@ -95,6 +98,7 @@ func (l *launch) run(ctx context.Context) error {
 		if err := step(ctx); err != nil {
 			return err
 		}
+		fault.Point("start: step done")
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/fault"
 	"github.com/smartvm/smartvm/internal/proc"
 )
 
@@ -38,6 +39,7 @@ func (v *VM) Stop(ctx context.Context, opts StopOptions) error {
 		if err := process.Signal(unix.SIGTERM); err != nil {
 			return stopError(v, err)
 		}
+		fault.Point("stop: SIGTERM")
 		if ended, err := v.await(ctx, opts.TermGrace); ended || err != nil {
 			return err
 		}
@@ -53,7 +55,9 @@ func (v *VM) pressCtrlAltDel(ctx context.Context, grace time.Duration) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
-	return client.SendCtrlAltDel(ctx) == nil
+	err = client.SendCtrlAltDel(ctx)
+	fault.Point("stop: Ctrl+Alt+Del")
+	return err == nil
 }
 
 // await waits for the end of the process. It returns false when it took too long.
@@ -74,6 +78,7 @@ func (v *VM) kill(ctx context.Context, process *proc.Process) error {
 	if err := process.Signal(unix.SIGKILL); err != nil {
 		return stopError(v, err)
 	}
+	fault.Point("stop: SIGKILL")
 	select {
 	case <-v.gone:
 		return nil

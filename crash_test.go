@@ -1,0 +1,184 @@
+package smartvm_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/smartvm/smartvm"
+	"github.com/smartvm/smartvm/internal/hello"
+	"github.com/smartvm/smartvm/internal/hosttest"
+)
+
+// crashScene is what a controller works with.
+type crashScene struct {
+	program               string
+	runtime, data         string
+	kernel, drive, vsock  string
+	firecracker, pointLog string
+}
+
+func newCrashScene(t *testing.T) *crashScene {
+	t.Helper()
+	firecracker := hosttest.Boot(t)
+	dir := t.TempDir()
+	runtime, err := os.MkdirTemp("/dev/shm", "smartvm-crash-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(runtime); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Mkdir(filepath.Join(runtime, "r"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s := &crashScene{
+		program: filepath.Join(dir, "controller"), runtime: filepath.Join(runtime, "r"), data: filepath.Join(dir, "data"),
+		kernel: filepath.Join(dir, "hello.elf"), drive: filepath.Join(dir, "disk"), vsock: filepath.Join(runtime, "v.sock"),
+		firecracker: firecracker, pointLog: filepath.Join(dir, "points"),
+	}
+	build := exec.Command("go", "build", "-tags", "faultpoint", "-o", s.program, "./testdata/controller")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the controller: %v\n%s", err, out)
+	}
+	if err := errors.Join(os.WriteFile(s.kernel, hello.Image(), 0o600), os.WriteFile(s.drive, make([]byte, 1<<20), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// run lets the controller go as far as its nth point, and reports whether it
+// was killed there and which point that was.
+func (s *crashScene) run(t *testing.T, grace string, n int) (point string, killed bool) {
+	t.Helper()
+	if err := os.Remove(s.pointLog); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(s.program, s.runtime, s.data, s.kernel, s.drive, s.vsock, grace)
+	cmd.Env = append(os.Environ(), "SMARTVM_FAULT="+strconv.Itoa(n), "SMARTVM_FAULT_LOG="+s.pointLog, "SMARTVM_FIRECRACKER="+s.firecracker)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	err := cmd.Run()
+	points, _ := os.ReadFile(s.pointLog)
+	lines := strings.Split(strings.TrimSpace(string(points)), "\n")
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signal() == syscall.SIGKILL {
+		return lines[len(lines)-1], true
+	}
+	if err != nil {
+		t.Fatalf("controller: %v\n%s", err, stderr.String())
+	}
+	return "", false
+}
+
+// recover does what the next process does: adopt what runs, collect the rest. A
+// VM that was asked to stop before the kill may end at any moment.
+func (s *crashScene) recover(t *testing.T, stopping bool) (adopted bool) {
+	t.Helper()
+	m, err := smartvm.New(smartvm.Options{RuntimeDir: s.runtime, DataDir: s.data, FirecrackerPath: s.firecracker})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := m.GC(t.Context(), smartvm.GCOptions{}); err != nil {
+		t.Fatalf("gc: %v", err)
+	}
+	entries, err := m.Inventory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.State != smartvm.Running && !stopping {
+			t.Errorf("gc left %+v", e)
+		}
+		vm, err := m.Adopt(t.Context(), e.ID)
+		if err != nil {
+			t.Fatalf("adopt: %v", err)
+		}
+		if !stopping {
+			adopted = true
+			if err := errors.Join(vm.Pause(t.Context()), vm.Resume(t.Context()), vm.Stop(t.Context(), smartvm.StopOptions{})); err != nil {
+				t.Errorf("adopted VM: %v", err)
+			}
+		}
+		if err := vm.Cleanup(t.Context()); err != nil {
+			t.Errorf("adopted VM: %v", err)
+		}
+	}
+	return adopted
+}
+
+// left lists what is still there.
+func (s *crashScene) left(t *testing.T) []string {
+	t.Helper()
+	var left []string
+	for _, dir := range []string{s.runtime, filepath.Join(s.data, "staging")} {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			left = append(left, filepath.Join(dir, e.Name()))
+		}
+	}
+	if _, err := os.Lstat(s.vsock); err == nil {
+		left = append(left, s.vsock)
+	}
+	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range commands {
+		if line, err := os.ReadFile(path); err == nil && bytes.Contains(line, []byte(s.runtime)) {
+			left = append(left, fmt.Sprintf("%s %q", path, line))
+		}
+	}
+	return left
+}
+
+// TestControllerCanBeKilledAtEveryPoint kills a controller before and after
+// every write to its ledger and every effect of a start, a stop and a clean-up.
+func TestControllerCanBeKilledAtEveryPoint(t *testing.T) {
+	s := newCrashScene(t)
+	hosttest.Residue(t, filepath.Dir(s.runtime))
+	for _, grace := range []string{"10s", "-1s"} {
+		adopted, killed := 0, map[string]int{}
+		for n := 1; ; n++ {
+			point, dead := s.run(t, grace, n)
+			if !dead {
+				break
+			}
+			killed[point]++
+			if s.recover(t, strings.HasPrefix(point, "stop: ")) {
+				adopted++
+			}
+			if left := s.left(t); len(left) > 0 {
+				t.Fatalf("killed at point %d (%s): left %s", n, point, strings.Join(left, "\n"))
+			}
+		}
+		// What a start must pass, whatever else changes: if these are not among
+		// them, the loop has tested nothing.
+		for _, point := range []string{"create: named", "make process: made", "mark started", "release process: gone", "destroy: renamed"} {
+			if killed[point] == 0 {
+				t.Errorf("grace %s: was never killed at %q; points: %v", grace, point, killed)
+			}
+		}
+		if adopted == 0 {
+			t.Errorf("grace %s: no VM was ever adopted", grace)
+		}
+		t.Logf("grace %s: killed at %d different points, %d times adopted", grace, len(killed), adopted)
+	}
+}
