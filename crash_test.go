@@ -30,7 +30,7 @@ func newCrashScene(t *testing.T) *crashScene {
 	t.Helper()
 	firecracker := hosttest.Boot(t)
 	dir := t.TempDir()
-	runtime, err := os.MkdirTemp("/dev/shm", "smartvm-crash-")
+	runtime, err := os.MkdirTemp("/dev/shm", "smartvm-crash-") //nolint:usetesting // it has to be a tmpfs, and short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func (s *crashScene) left(t *testing.T) []string {
 func TestControllerCanBeKilledAtEveryPoint(t *testing.T) {
 	s := newCrashScene(t)
 	hosttest.Residue(t, filepath.Dir(s.runtime))
-	for _, grace := range []string{"10s", "-1s"} {
+	for _, grace := range []string{"10s", "-1s", "none"} {
 		adopted, killed := 0, map[string]int{}
 		for n := 1; ; n++ {
 			point, dead := s.run(t, grace, n)

@@ -2,8 +2,8 @@
 //
 //	controller RUNTIME DATA KERNEL DRIVE VSOCK GRACE
 //
-// GRACE is how long the guest may take to shut down; "-1s" goes on to SIGTERM
-// and then SIGKILL at once.
+// GRACE is how long the guest may take to shut down; "-1s" kills at once, "none"
+// leaves even that to the clean-up.
 package main
 
 import (
@@ -27,10 +27,6 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	runtime, data, kernel, drive, vsock := args[0], args[1], args[2], args[3], args[4]
-	grace, err := time.ParseDuration(args[5])
-	if err != nil {
-		return err
-	}
 	m, err := smartvm.New(smartvm.Options{RuntimeDir: runtime, DataDir: data, FirecrackerPath: os.Getenv("SMARTVM_FIRECRACKER")})
 	if err != nil {
 		return err
@@ -46,9 +42,19 @@ func run(ctx context.Context, args []string) error {
 	if err := vm.Start(ctx); err != nil {
 		return err
 	}
-	// A negative grace also skips the wait after SIGTERM, so that SIGKILL is reached.
-	if err := vm.Stop(ctx, smartvm.StopOptions{Grace: grace, TermGrace: grace}); err != nil {
+	if err := stop(ctx, vm, args[5]); err != nil {
 		return err
 	}
 	return m.Cleanup(ctx)
+}
+
+func stop(ctx context.Context, vm *smartvm.VM, text string) error {
+	if text == "none" {
+		return nil
+	}
+	grace, err := time.ParseDuration(text)
+	if err != nil {
+		return err
+	}
+	return vm.Stop(ctx, smartvm.StopOptions{Grace: grace, TermGrace: grace})
 }
