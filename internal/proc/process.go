@@ -109,7 +109,8 @@ func (p *Process) wait(conn syscall.RawConn) {
 	if p.child {
 		p.status = reap(p.id.PID)
 	} else {
-		p.status = exitInfo(int(p.pidfd.Fd()))
+		// Control, and not Fd: Forget may close the file at this very moment.
+		_ = conn.Control(func(fd uintptr) { p.status = exitInfo(int(fd)) })
 	}
 	_ = p.pidfd.Close()
 }
