@@ -45,7 +45,10 @@ type ClientOptions struct {
 // Both levels fail with API_TIMEOUT when no answer came in time and with
 // SOCKET_REQUEST_FAILED when the call could not be made or was cancelled; the
 // cause matches the context's error. In either case the call may have taken
-// effect. The connection is then closed, and the next call opens another.
+// effect. The next call then opens another connection. The old one stays open in
+// the background until Firecracker has answered or ended, because Firecracker
+// can die of an answer into a closed connection. For the same reason a program
+// should not exit while a call is under way.
 type Client struct {
 	socket  string
 	options ClientOptions
@@ -53,7 +56,7 @@ type Client struct {
 
 	mu      sync.Mutex
 	version Version
-	link    *link // replaced by the holder of the token, closed by anybody
+	link    *link // replaced by the holder of the token
 	closed  bool
 }
 
@@ -103,7 +106,11 @@ func (c *Client) Close() error {
 		return nil
 	}
 	c.closed = true
-	if c.link != nil {
+	switch {
+	case c.link == nil:
+	case c.link.busy:
+		c.link.interrupt()
+	default:
 		c.link.close()
 	}
 	return nil

@@ -20,6 +20,12 @@ func (c *Client) transportError(ctx context.Context, subject string, err error) 
 	if _, ok := errors.AsType[*errcode.Error](err); ok {
 		return err
 	}
+	c.mu.Lock()
+	closed := c.closed
+	c.mu.Unlock()
+	if closed && timedOut(err) {
+		err = net.ErrClosed // Close has interrupted the call
+	}
 	e := &errcode.Error{Code: errcode.SocketRequestFailed, Op: opCall, Subject: subject, Err: err}
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):

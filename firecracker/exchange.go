@@ -69,10 +69,11 @@ func (c *Client) attempt(ctx context.Context, deadline time.Time, text []byte, m
 		if err != nil {
 			return nil, err
 		}
-		answers, sent, err := l.call(ctx, deadline, text, methods)
-		if l.broken {
-			c.disconnect(l)
+		if err := c.begin(l, deadline); err != nil {
+			return nil, err
 		}
+		answers, sent, err := l.call(ctx, text, methods)
+		c.end(l)
 		// The other side had closed an idle connection: it has seen nothing of the request.
 		if err != nil && used && !sent && ctx.Err() == nil && !timedOut(err) {
 			continue
@@ -143,11 +144,29 @@ func (c *Client) connect(ctx context.Context, deadline time.Time) (l *link, used
 	return l, false, nil
 }
 
-func (c *Client) disconnect(l *link) {
-	l.close()
+// begin lets a call use the connection until the deadline, or until Close.
+func (c *Client) begin(l *link, deadline time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed {
+		return net.ErrClosed
+	}
+	l.busy = true
+	return l.conn.SetDeadline(deadline)
+}
+
+// end keeps the connection for the next call, or gives it up. One that is given
+// up closes in its own time, in a goroutine that ends with Firecracker's answer
+// or with Firecracker.
+func (c *Client) end(l *link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l.busy = false
+	if !l.broken && !c.closed {
+		return
+	}
 	c.link = nil
+	go l.drain()
 }
 
 // pause waits for d, and reports false when the call is over before.

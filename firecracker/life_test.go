@@ -1,14 +1,17 @@
 package firecracker_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
@@ -205,5 +208,63 @@ func TestRealServesMetadataOnAnInterface(t *testing.T) {
 	err = c.PutMMDSConfig(t.Context(), firecracker.MMDSConfig{NetworkInterfaces: []string{"eth1"}})
 	if !errors.Is(err, errcode.APIError) || !strings.Contains(err.Error(), "interfaces must have been added") {
 		t.Errorf("unknown interface: %v", err)
+	}
+}
+
+// Firecracker can die of its answers when the client hangs up too early.
+func TestRealSurvivesPoisonedConnections(t *testing.T) {
+	c := newClient(t, startReal(t), firecracker.ClientOptions{BodyLimit: 1 << 20})
+	big := firecracker.Metadata{"k": strings.Repeat("x", 60000)}
+	for range 30 {
+		if answer, err := c.Put(t.Context(), "/mmds", big); err != nil || answer.OK {
+			t.Fatalf("%+v, %v", answer, err)
+		}
+		// Few connections are open at a time: the limit is not what this is about.
+		waitFor(t, func() bool { _, err := c.Info(t.Context()); return err == nil || !errors.Is(err, errcode.APIError) })
+		if _, err := c.Info(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestRealSurvivesACallThatIsGivenUp(t *testing.T) {
+	c := boot(t)
+	if err := c.Pause(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	params := firecracker.SnapshotCreateParams{SnapshotPath: filepath.Join(dir, "state"), MemFilePath: filepath.Join(dir, "memory")}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+	defer cancel()
+	if err := c.CreateSnapshot(ctx, params); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got %v, want a snapshot that takes longer", err)
+	}
+	// This waits for the snapshot, as Firecracker does one thing at a time.
+	for range 3 {
+		if info, err := c.Info(t.Context()); err != nil || info.State != firecracker.Paused {
+			t.Fatalf("%+v, %v", info, err)
+		}
+	}
+}
+
+func TestRealSurvivesCloseDuringACall(t *testing.T) {
+	c := boot(t)
+	if err := c.Pause(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	other := newClient(t, c.Socket(), firecracker.ClientOptions{})
+	dir := t.TempDir()
+	params := firecracker.SnapshotCreateParams{SnapshotPath: filepath.Join(dir, "state"), MemFilePath: filepath.Join(dir, "memory")}
+	done := make(chan error)
+	go func() { done <- c.CreateSnapshot(t.Context(), params) }()
+	waitFor(t, func() bool { _, err := os.Stat(params.MemFilePath); return err == nil })
+	_ = c.Close()
+	if err := <-done; !errors.Is(err, net.ErrClosed) {
+		t.Fatalf("got %v", err)
+	}
+	for range 3 {
+		if _, err := other.Info(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
