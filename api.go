@@ -100,7 +100,11 @@ func (v *VM) UpdateDrive(ctx context.Context, id, path string) error {
 		return &Error{Code: errcode.InvalidConfig, Op: string(opUpdate), Subject: id, Details: []errcode.Detail{{Field: "path_on_host", Message: err.Error()}}}
 	}
 	return v.call(ctx, opUpdate, func(ctx context.Context, c *firecracker.Client) error {
-		return c.PatchDrive(ctx, firecracker.DriveUpdate{DriveID: id, PathOnHost: abs})
+		inside, err := v.inside(driveRole(id), abs)
+		if err != nil {
+			return err
+		}
+		return c.PatchDrive(ctx, firecracker.DriveUpdate{DriveID: id, PathOnHost: inside})
 	})
 }
 

@@ -46,7 +46,9 @@ func (v *VM) stageDrives(ctx context.Context, led *ledger.Ledger, p *plan) ([]St
 			return nil, fmt.Errorf("drive %s: %w", job.id, err)
 		}
 		done = append(done, copied)
-		p.config.Drives[job.drive].PathOnHost = p.files.Replace(string(vmconfig.RoleDrive)+" "+job.id, copied.Path)
+		if p.config.Drives[job.drive].PathOnHost, err = p.files.Replace(driveRole(job.id), copied.Path); err != nil {
+			return nil, err
+		}
 	}
 	return done, nil
 }
@@ -65,6 +67,8 @@ func (v *VM) stageDrive(ctx context.Context, job stageJob, dirs []*os.Root) (Sta
 		ID: job.id, Source: job.source, Path: filepath.Join(place.Dir.Name(), job.id), Method: string(result.Method),
 	}, nil
 }
+
+func driveRole(id string) string { return string(vmconfig.RoleDrive) + " " + id }
 
 func (v *VM) makeDrivesDir() (*os.Root, error) {
 	dir := filepath.Join(v.Dir(), drivesName)

@@ -26,6 +26,16 @@ type plan struct {
 	body   int    // bytes that a request may have
 }
 
+// roleSocket is the API socket in a VM's table of files; the other roles are
+// those of vmconfig, with the device's id.
+const roleSocket = "api-socket"
+
+// roleSnapshot and roleMemory are the files of a snapshot.
+const (
+	roleSnapshot = "snapshot"
+	roleMemory   = "snapshot-memory"
+)
+
 // stageJob is a drive that is to be copied before the boot.
 type stageJob struct {
 	drive  int    // index in the config
@@ -39,6 +49,9 @@ func makePlan(given *vmconfig.Config, dir string, persist bool) (*plan, error) {
 	p := &plan{config: given.Clone(), body: firecracker.DefaultBodyLimit}
 	if data, err := json.Marshal(given.Metadata); err == nil {
 		p.body = max(p.body, 2*len(data)) // room for what is set later
+	}
+	if _, err := p.files.Add(roleSocket, filepath.Join(dir, socketName)); err != nil {
+		return nil, err
 	}
 	if p.config.Logger == nil {
 		p.config.Logger = &firecracker.Logger{}
@@ -154,8 +167,8 @@ func (p *plan) checkInterfaces() []errcode.Detail {
 }
 
 // args returns Firecracker's command line.
-func (p *plan) args(id vmconfig.ID, socket string) []string {
-	args := append([]string{"--api-sock", socket, "--id", string(id)}, p.config.LogArgs()...)
+func (p *plan) args(id vmconfig.ID) []string {
+	args := append([]string{"--api-sock", p.files.Inside(roleSocket), "--id", string(id)}, p.config.LogArgs()...)
 	if p.body > firecracker.DefaultBodyLimit {
 		limit := strconv.Itoa(p.body)
 		args = append(args, "--http-api-max-payload-size", limit, "--mmds-size-limit", limit)

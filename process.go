@@ -75,7 +75,7 @@ func (l *launch) spawn(context.Context) error {
 	var process *proc.Process
 	err = l.ledger.Make(resource, func() error {
 		process, err = proc.Start(proc.Spec{
-			Path: l.binary.Path, Args: l.plan.args(v.id, v.SocketPath()), Dir: v.Dir(),
+			Path: l.binary.Path, Args: l.plan.args(v.id), Dir: v.Dir(),
 			Stdin: ends.In, Stdout: ends.Out, Stderr: stderr,
 		})
 		if err != nil {

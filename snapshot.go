@@ -20,6 +20,12 @@ func (v *VM) CreateSnapshot(ctx context.Context, params firecracker.SnapshotCrea
 		}
 	}
 	return v.call(ctx, opCreateSnapshot, func(ctx context.Context, c *firecracker.Client) error {
+		var err, merr error
+		params.SnapshotPath, err = v.inside(roleSnapshot, params.SnapshotPath)
+		params.MemFilePath, merr = v.inside(roleMemory, params.MemFilePath)
+		if err := errors.Join(err, merr); err != nil {
+			return err
+		}
 		return c.CreateSnapshot(ctx, params)
 	})
 }
@@ -40,6 +46,10 @@ func (v *VM) LoadSnapshot(ctx context.Context, params firecracker.SnapshotLoadPa
 		return v.noClient(string(opLoadSnapshot))
 	}
 	return v.call(ctx, opLoadSnapshot, func(ctx context.Context, c *firecracker.Client) error {
+		params, err := v.snapshotPaths(params)
+		if err != nil {
+			return err
+		}
 		if err := c.LoadSnapshot(ctx, params); err != nil {
 			return err
 		}
@@ -57,4 +67,22 @@ func (v *VM) LoadSnapshot(ctx context.Context, params firecracker.SnapshotLoadPa
 		}
 		return led.Mark(markStarted)
 	})
+}
+
+// snapshotPaths returns params with the paths that Firecracker is to be given.
+// A page server's socket goes by the role of the memory that it serves.
+func (v *VM) snapshotPaths(params firecracker.SnapshotLoadParams) (firecracker.SnapshotLoadParams, error) {
+	var err error
+	if params.SnapshotPath, err = v.inside(roleSnapshot, params.SnapshotPath); err != nil {
+		return params, err
+	}
+	switch {
+	case params.MemBackend != nil:
+		backend := *params.MemBackend
+		backend.BackendPath, err = v.inside(roleMemory, backend.BackendPath)
+		params.MemBackend = &backend
+	case params.MemFilePath != "":
+		params.MemFilePath, err = v.inside(roleMemory, params.MemFilePath)
+	}
+	return params, err
 }

@@ -148,3 +148,15 @@ func (v *VM) refresh(ctx context.Context) {
 		v.state = fromFirecracker(info.State)
 	}
 }
+
+// inside enters a file in the VM's table and returns the path that Firecracker
+// is to be given.
+func (v *VM) inside(role, host string) (string, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	path, err := v.files.Replace(role, host)
+	if err != nil {
+		return "", &Error{Code: errcode.InvalidConfig, Op: "resolve path", Subject: string(v.id), Err: err}
+	}
+	return path, nil
+}

@@ -9,6 +9,7 @@ package jail
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 )
 
 // File is one file of a VM.
@@ -39,23 +40,33 @@ func (t *Table) Add(role, host string) (inside string, err error) {
 	return abs, nil
 }
 
-// Host returns where a file of this role is on the host, "" when there is none.
-func (t *Table) Host(role string) string {
+// Host returns where the file of a role is on the host, "" when there is none.
+func (t *Table) Host(role string) string { return t.find(role).Host }
+
+// Inside returns the path by which Firecracker knows the file of a role, "" when
+// there is none.
+func (t *Table) Inside(role string) string { return t.find(role).Inside }
+
+func (t *Table) find(role string) File {
 	for _, f := range t.Files {
 		if f.Role == role {
-			return f.Host
+			return f
 		}
 	}
-	return ""
+	return File{}
 }
 
-// Replace moves the file of a role to another place on the host and returns the
-// path that Firecracker is to be given.
-func (t *Table) Replace(role, host string) (inside string) {
-	for i := range t.Files {
-		if t.Files[i].Role == role {
-			t.Files[i].Host, t.Files[i].Inside = host, host
-		}
+// Replace puts another file of the host in a role's place, or enters it, and
+// returns the path that Firecracker is to be given.
+func (t *Table) Replace(role, host string) (inside string, err error) {
+	i := slices.IndexFunc(t.Files, func(f File) bool { return f.Role == role })
+	if i < 0 {
+		return t.Add(role, host)
 	}
-	return host
+	var one Table
+	if _, err := one.Add(role, host); err != nil {
+		return "", err
+	}
+	t.Files[i] = one.Files[0]
+	return t.Files[i].Inside, nil
 }
