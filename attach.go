@@ -62,7 +62,7 @@ func (m *Manager) Attach(ctx context.Context, id string) (*VM, error) {
 		return nil, err
 	}
 	if err := m.register(v); err != nil {
-		return nil, errors.Join(err, v.letGo())
+		return nil, errors.Join(err, v.close())
 	}
 	return v, nil
 }
@@ -76,7 +76,7 @@ func (m *Manager) Adopt(ctx context.Context, id string) (*VM, error) {
 	}
 	if err := v.own(); err != nil {
 		m.RemoveVM(id)
-		return nil, errors.Join(err, v.letGo())
+		return nil, errors.Join(err, v.close())
 	}
 	keeper, err := console.New(v.Dir(), m.opts.ConsoleLimit).Keep()
 	if err != nil && !errors.Is(err, console.ErrKept) {

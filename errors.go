@@ -20,6 +20,7 @@ const (
 	VMNotFound     = errcode.VMNotFound
 	VMOwned        = errcode.VMOwned
 	ProcessExited  = errcode.ProcessExited
+	Cancelled      = errcode.Cancelled
 	StopFailed     = errcode.StopFailed
 	CleanupFailed  = errcode.CleanupFailed
 	KVMUnavailable = errcode.KVMUnavailable

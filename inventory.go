@@ -80,7 +80,7 @@ func (m *Manager) inspect(ctx context.Context, id string) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	defer v.forget()
+	defer func() { _ = v.close() }()
 	var rec record
 	if err := readJSON(filepath.Join(view.Dir, recordName), &rec); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Entry{}, err
@@ -102,17 +102,6 @@ func (m *Manager) inspect(ctx context.Context, id string) (Entry, error) {
 		e.Resources = append(e.Resources, r.String())
 	}
 	return e, nil
-}
-
-// forget ends the watch over a VM that was only looked at.
-func (v *VM) forget() {
-	if v.client != nil {
-		_ = v.client.Close()
-	}
-	if v.process != nil {
-		v.process.Forget()
-		<-v.gone
-	}
 }
 
 func describe(o ledger.Owner) string { return fmt.Sprintf("process %d (%s)", o.PID, o.Command) }

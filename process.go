@@ -113,8 +113,9 @@ func (v *VM) watch(process *proc.Process, keeper *console.Keeper) {
 	v.process, v.keeper = process, keeper
 	v.mu.Unlock()
 	go func() {
-		<-process.Done()
-		v.onExit(process.Status())
+		if process.Ended() {
+			v.onExit(process.Status())
+		}
 	}()
 }
 
@@ -140,21 +141,20 @@ var errNotDrained = errors.New("the console does not end with its process")
 
 func (v *VM) onExit(status proc.Status) {
 	v.mu.Lock()
-	keeper, asked := v.keeper, v.asked
+	keeper, asked, ours := v.keeper, v.asked, v.ledger != nil
 	v.mu.Unlock()
 	if keeper != nil {
 		v.drain(keeper)
 	}
 	ended := &Ended{Time: time.Now(), Status: status, Asked: asked, Log: v.logTail()}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	ended.Asked = ended.Asked || v.asked
-	v.ended, v.state = ended, ended.state()
-	if v.ledger != nil { // for other processes; the owner's clean-up removes it
+	if ours { // for other processes; our clean-up waits for gone before it removes it
 		if err := writeJSON(filepath.Join(v.Dir(), endedName), ended); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			v.manager.log.Warn("the end of a VM could not be recorded", slog.String("vm", v.ID()), slog.Any("err", err))
 		}
 	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.ended, v.state = ended, ended.state()
 	if !ended.Asked {
 		v.manager.log.Info("a VM ended by itself", slog.String("vm", v.ID()), slog.String("status", status.String()), slog.String("state", string(v.state)))
 	}

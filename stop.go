@@ -70,7 +70,7 @@ func (v *VM) await(ctx context.Context, limit time.Duration) (ended bool, err er
 	case <-timer.C:
 		return false, nil
 	case <-ctx.Done():
-		return false, stopError(v, context.Cause(ctx))
+		return false, stopCancelled(ctx, v)
 	}
 }
 
@@ -83,7 +83,14 @@ func (v *VM) kill(ctx context.Context, process *proc.Process) error {
 	case <-v.gone:
 		return nil
 	case <-ctx.Done():
-		return stopError(v, context.Cause(ctx))
+		return stopCancelled(ctx, v)
+	}
+}
+
+func stopCancelled(ctx context.Context, v *VM) error {
+	return &Error{
+		Code: errcode.Cancelled, Op: "stop vm", Subject: string(v.id), Err: context.Cause(ctx),
+		Hint: "the VM may still be alive; stop it again, or clean it up",
 	}
 }
 
@@ -100,7 +107,7 @@ func (v *VM) Wait(ctx context.Context) (*Ended, error) {
 	case <-v.gone:
 		return v.Ended(), nil
 	case <-ctx.Done():
-		return nil, &Error{Code: errcode.Of(ctx.Err(), errcode.APITimeout), Op: "wait for vm", Subject: string(v.id), Err: context.Cause(ctx)}
+		return nil, &Error{Code: errcode.Cancelled, Op: "wait for vm", Subject: string(v.id), Err: context.Cause(ctx)}
 	}
 }
 
@@ -186,6 +193,18 @@ func (v *VM) release(ctx context.Context) error {
 	defer v.mu.Unlock()
 	v.ledger, v.attached = nil, nil
 	return nil
+}
+
+// close is letGo for a VM that is not used any more.
+func (v *VM) close() error {
+	err := v.letGo()
+	v.mu.Lock()
+	process := v.process
+	v.mu.Unlock()
+	if process != nil {
+		process.Forget()
+	}
+	return err
 }
 
 // letGo gives up ownership and the console, and leaves the VM as it is.

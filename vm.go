@@ -122,7 +122,7 @@ func (v *VM) take(ctx context.Context, op operation) error {
 	case v.turn <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return &Error{Code: errcode.Of(ctx.Err(), errcode.APITimeout), Op: string(op), Subject: string(v.id), Err: context.Cause(ctx)}
+		return &Error{Code: errcode.Cancelled, Op: string(op), Subject: string(v.id), Err: context.Cause(ctx)}
 	}
 }
 

@@ -34,6 +34,8 @@ const (
 	VMOwned Code = "VM_OWNED"
 	// ProcessExited: Firecracker ended while it was needed.
 	ProcessExited Code = "PROCESS_EXITED"
+	// Cancelled: the caller's context ended before the operation did; the cause matches the context's error.
+	Cancelled Code = "CANCELLED"
 	// StopFailed: the process would not end, not even when killed.
 	StopFailed Code = "STOP_FAILED"
 	// CleanupFailed: something that was made for a VM could not be removed and is still recorded.
@@ -126,7 +128,7 @@ const (
 func Codes() []Code {
 	return []Code{
 		InvalidState, InvalidConfig, StartFailed, NoClient, VMExists, VMNotFound, VMOwned, ProcessExited,
-		StopFailed, CleanupFailed, LedgerFailed, StageFailed, ConsoleFailed,
+		Cancelled, StopFailed, CleanupFailed, LedgerFailed, StageFailed, ConsoleFailed,
 		KVMUnavailable, NoSpace, InsecurePath, PathTooLong, HostUnsupported, DirectoryFailed,
 		SocketTimeout, APITimeout, SocketRequestFailed, APIError, UnsupportedVersion, BinaryNotFound, BinaryUnusable,
 		DownloadFailed, VersionFetchFailed, BaseImageResolveFailed, BaseImageManifestFailed,

@@ -18,6 +18,7 @@ type Process struct {
 	child  bool
 	done   chan struct{}
 	status Status // valid once done is closed
+	ended  bool   // likewise; false when the watch was given up
 }
 
 // Spec says what to start. Nothing is inherited: no environment, and of the open
@@ -106,6 +107,7 @@ func (p *Process) wait(conn syscall.RawConn) {
 	if err != nil { // the pidfd was closed: see Forget
 		return
 	}
+	p.ended = true
 	if p.child {
 		p.status = reap(p.id.PID)
 	} else {
@@ -124,13 +126,21 @@ func ended(pidfd int) bool {
 // ID returns which process it is.
 func (p *Process) ID() ID { return p.id }
 
-// Done is closed when the process has ended and, if it is a child of ours, been reaped.
+// Done is closed when the process has ended and, if it is a child of ours, been
+// reaped; or when the watch was given up, see [Process.Forget].
 func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Status says how the process ended. It must not be called before Done is closed.
 func (p *Process) Status() Status {
 	<-p.done
 	return p.status
+}
+
+// Ended waits for Done and reports whether it was the process that ended, and
+// not the watch.
+func (p *Process) Ended() bool {
+	<-p.done
+	return p.ended
 }
 
 // Signal sends a signal. A process that has ended is no error.
