@@ -9,9 +9,10 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/errcode"
-	"github.com/spf13/cobra"
 )
 
 func (a *app) apiCommand() *cobra.Command {

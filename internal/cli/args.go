@@ -7,13 +7,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
-	"github.com/smartvm/smartvm"
-	"github.com/smartvm/smartvm/vmconfig"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/smartvm/smartvm"
+	"github.com/smartvm/smartvm/vmconfig"
 )
 
 // noArgs is for commands that take none.
@@ -53,6 +55,16 @@ func someNames(cmd *cobra.Command, args []string) error {
 		}
 	}
 	return nil
+}
+
+// exclusive adds to the check of the arguments that two flags exclude each other.
+func exclusive(args cobra.PositionalArgs, one, other string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, given []string) error {
+		if cmd.Flags().Changed(one) && cmd.Flags().Changed(other) {
+			return fmt.Errorf("--%s and --%s exclude each other", one, other)
+		}
+		return args(cmd, given)
+	}
 }
 
 func validName(name string) error {
@@ -126,8 +138,10 @@ func (a *app) completeNames(most int) cobra.CompletionFunc {
 }
 
 // each does something with every named VM, with all at the same time, and goes
-// on past errors.
+// on past errors. A name that is given twice counts once.
 func each(ctx context.Context, m *smartvm.Manager, names []string, do func(context.Context, *smartvm.VM) error) error {
+	slices.Sort(names)
+	names = slices.Compact(names)
 	errs := make([]error, len(names))
 	var wg sync.WaitGroup
 	for i, name := range names {

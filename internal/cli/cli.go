@@ -14,8 +14,9 @@ import (
 	"log/slog"
 	"os"
 
-	"github.com/smartvm/smartvm"
 	"github.com/spf13/cobra"
+
+	"github.com/smartvm/smartvm"
 )
 
 // Main runs the command with args, which lack the program's name, and returns
@@ -25,10 +26,10 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	ctx, forced, release := interrupts(ctx)
 	defer release()
 	a := &app{
-		stdin: stdin, stdout: &output{w: stdout}, stderr: stderr, forced: forced,
+		stdin: stdin, stdout: &output{stdout}, stderr: stderr, forced: forced,
 		terminal: isTerminal(stdout),
 	}
-	root := a.rootCommand()
+	root := a.rootCommand() //nolint:contextcheck // the commands get theirs when they run
 	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
 	root.SetIn(stdin)
 	root.SetOut(a.stdout)

@@ -9,10 +9,11 @@ import (
 	"os"
 	"strings"
 
-	"github.com/smartvm/smartvm"
-	"github.com/smartvm/smartvm/errcode"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/smartvm/smartvm"
+	"github.com/smartvm/smartvm/errcode"
 )
 
 // consoleFlags are the flags of console.
@@ -153,7 +154,7 @@ func (*controlKey) Type() string { return "KEY" }
 // Set implements pflag.Value.
 func (k *controlKey) Set(text string) error {
 	key, ok := strings.CutPrefix(strings.ToLower(text), "ctrl-")
-	if !ok || len(key) != 1 || !strings.Contains(`abcdefghijklmnopqrstuvwxyz]\^_`, key) {
+	if !ok || len(key) != 1 || strings.Trim(key, `abcdefghijklmnopqrstuvwxyz]\^_`) != "" {
 		return errors.New(`write ctrl- and a letter, or one of ] \ ^ _`)
 	}
 	*k = controlKey(key[0] & controlMask)

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/smartvm/smartvm"
 	"github.com/spf13/cobra"
+
+	"github.com/smartvm/smartvm"
 )
 
 // verdict is the outcome of a check.
@@ -99,9 +100,9 @@ func (a *app) printFindings(findings []finding) error {
 // failed turns an error into a finding; its hint is the fix.
 func failed(check string, err error) finding {
 	p := problem{}
-	text := p.absorb(err)
+	texts := []string{p.absorb(err)}
 	for _, d := range p.Details {
-		text += "; " + d.String()
+		texts = append(texts, d.String())
 	}
-	return finding{check, failing, text, p.Hint}
+	return finding{check, failing, strings.Join(texts, "; "), p.Hint}
 }

@@ -10,11 +10,12 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/image"
 	"github.com/smartvm/smartvm/internal/privdir"
-	"golang.org/x/sys/unix"
 )
 
 // checkKernel is about the oldest host kernel that Firecracker supports

@@ -7,9 +7,10 @@ import (
 	"io"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/errcode"
-	"golang.org/x/sys/unix"
 )
 
 // foreground shows a VM's serial output until the VM ends, the user stops it or
@@ -34,6 +35,8 @@ func (a *app) foreground(ctx context.Context, vm *smartvm.VM) error {
 		if err != nil { // nobody reads, or the disk is full: a VM that nobody hears is not left running
 			return errors.Join(err, a.stop(ctx, vm))
 		}
+	case <-readerGone(open, a.stdout):
+		return a.stop(ctx, vm)
 	case <-ctx.Done():
 		a.say("stopping %s (Ctrl+C again to force)", vm.ID())
 		if err := a.stop(ctx, vm); err != nil {

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/smartvm/smartvm"
 	"github.com/spf13/cobra"
+
+	"github.com/smartvm/smartvm"
 )
 
 func (a *app) gcCommand() *cobra.Command {

@@ -3,9 +3,10 @@ package cli
 import (
 	"context"
 
+	"github.com/spf13/cobra"
+
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/vmconfig"
-	"github.com/spf13/cobra"
 )
 
 func (a *app) inspectCommand() *cobra.Command {

@@ -3,8 +3,9 @@ package cli
 import (
 	"context"
 
-	"github.com/smartvm/smartvm"
 	"github.com/spf13/cobra"
+
+	"github.com/smartvm/smartvm"
 )
 
 const keeperVerb = "console-keeper"

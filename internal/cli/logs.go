@@ -6,8 +6,9 @@ import (
 	"errors"
 	"io"
 
-	"github.com/smartvm/smartvm"
 	"github.com/spf13/cobra"
+
+	"github.com/smartvm/smartvm"
 )
 
 func (a *app) logsCommand() *cobra.Command {

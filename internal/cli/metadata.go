@@ -4,8 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/smartvm/smartvm"
 	"github.com/spf13/cobra"
+
+	"github.com/smartvm/smartvm"
 )
 
 func (a *app) metadataCommand() *cobra.Command {

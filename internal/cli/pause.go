@@ -3,8 +3,9 @@ package cli
 import (
 	"context"
 
-	"github.com/smartvm/smartvm"
 	"github.com/spf13/cobra"
+
+	"github.com/smartvm/smartvm"
 )
 
 func (a *app) pauseCommand() *cobra.Command {

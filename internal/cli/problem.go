@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
-	"github.com/smartvm/smartvm/errcode"
 	"github.com/spf13/cobra"
+
+	"github.com/smartvm/smartvm/errcode"
 )
 
 // Exit codes.
@@ -29,6 +31,8 @@ type problem struct {
 	Message string           `json:"message"`
 	Details []errcode.Detail `json:"details,omitempty"`
 	Hint    string           `json:"hint,omitempty"`
+
+	usual string // the hint when neither the error nor the command line has one
 }
 
 // exit reports err and returns the exit code. A reader of our output that has
@@ -44,14 +48,14 @@ func (a *app) exit(cmd *cobra.Command, err error) int {
 		if wrong {
 			problems[i].Hint = cmp.Or(problems[i].Hint, "try: "+cmd.CommandPath()+" --help")
 		}
-		problems[i].Hint = cmp.Or(problems[i].Hint, usualHint(problems[i].Code))
+		problems[i].Hint = cmp.Or(problems[i].Hint, problems[i].usual)
 	}
 	if a.asJSON {
 		text, _ := json.Marshal(map[string][]problem{"errors": problems})
 		a.say("%s", text)
 	} else {
-		for _, p := range problems {
-			a.say("%s", p)
+		for i := range problems {
+			a.say("%s", &problems[i])
 		}
 	}
 	if wrong {
@@ -61,7 +65,7 @@ func (a *app) exit(cmd *cobra.Command, err error) int {
 }
 
 // String returns "error: ...", the details and "hint: ...", a line each.
-func (p problem) String() string {
+func (p *problem) String() string {
 	var b strings.Builder
 	b.WriteString("error: " + p.Message)
 	for _, d := range p.Details {
@@ -88,7 +92,7 @@ func problemsOf(err error) []problem {
 		}
 		return all
 	}
-	p := problem{Code: errcode.Of(err, "")}
+	p := problem{Code: errcode.Of(err, ""), usual: usualHint(err)}
 	p.Message = p.absorb(err)
 	return []problem{p}
 }
@@ -133,7 +137,7 @@ func (p *problem) absorbError(e *errcode.Error) string {
 
 // joined returns the parts of what errors.Join has made, nil for all else.
 func joined(err error) []error {
-	list, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only the outermost
+	list, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return nil
 	}
@@ -148,8 +152,13 @@ func joined(err error) []error {
 }
 
 // usualHint says what to try where the error itself does not know.
-func usualHint(code errcode.Code) string {
-	switch code {
+func usualHint(err error) string {
+	switch errcode.Of(err, "") {
+	case "":
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			return "check the path and who may use it"
+		}
+		return "smartvm doctor checks this host"
 	case errcode.InvalidState, errcode.VMNotFound, errcode.VMOwned, errcode.NoClient:
 		return "smartvm ps shows every VM and its state"
 	case errcode.InvalidConfig:
@@ -159,6 +168,6 @@ func usualHint(code errcode.Code) string {
 	case errcode.VMExists:
 		return "choose another name, or remove that VM: smartvm rm NAME"
 	default:
-		return "smartvm doctor checks this host; --log-level debug tells more"
+		return "smartvm doctor checks this host"
 	}
 }

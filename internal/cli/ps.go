@@ -7,8 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/smartvm/smartvm"
 	"github.com/spf13/cobra"
+
+	"github.com/smartvm/smartvm"
 )
 
 func (a *app) psCommand() *cobra.Command {
@@ -22,12 +23,11 @@ that have ended stay in the list until rm or gc.`,
 		Example: `  smartvm ps
   smartvm ps --json
   smartvm stop $(smartvm ps -q)`,
-		Args: a.noArgs,
+		Args: exclusive(a.noArgs, "quiet", "json"),
 		RunE: a.with(func(ctx context.Context, m *smartvm.Manager, _ []string) error { return a.ps(ctx, m, quiet) }),
 	}
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "names only")
 	cmd.Flags().BoolVar(&a.asJSON, "json", false, "print a list of objects")
-	cmd.MarkFlagsMutuallyExclusive("quiet", "json")
 	return cmd
 }
 

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/smartvm/smartvm"
 	"github.com/spf13/cobra"
+
+	"github.com/smartvm/smartvm"
 )
 
 func (a *app) rmCommand() *cobra.Command {

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/smartvm/smartvm"
 	"github.com/spf13/cobra"
+
+	"github.com/smartvm/smartvm"
 )
 
 // runFlags are the flags of run.

@@ -2,11 +2,19 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 )
+
+// interruption is why a context ended: a signal.
+type interruption struct{ signal os.Signal }
+
+// Error returns "interrupted (terminated)".
+func (i interruption) Error() string { return "interrupted (" + i.signal.String() + ")" }
+
+// Unwrap lets the error match that of a context.
+func (interruption) Unwrap() error { return context.Canceled }
 
 // interrupts ends ctx on the first signal and closes forced on the second. After
 // that signals do what they do by default, so that the third ends the process.
@@ -26,7 +34,7 @@ func interrupts(parent context.Context) (ctx context.Context, forced <-chan stru
 			select {
 			case s := <-signals:
 				if n == 1 {
-					cancel(fmt.Errorf("interrupted by %s: %w", s, context.Canceled))
+					cancel(interruption{s})
 					continue
 				}
 				close(again)

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"time"
 
-	"github.com/smartvm/smartvm"
 	"github.com/spf13/cobra"
+
+	"github.com/smartvm/smartvm"
 )
 
 func (a *app) stopCommand() *cobra.Command {
@@ -21,7 +22,7 @@ gc; a VM in the foreground of another smartvm run is cleaned up by that.`,
 		Example: `  smartvm stop web
   smartvm stop web db --time 30
   smartvm stop web --force`,
-		Args:              someNames,
+		Args:              exclusive(someNames, "time", "force"),
 		ValidArgsFunction: a.completeNames(0),
 		RunE: a.with(func(ctx context.Context, m *smartvm.Manager, names []string) error {
 			if seconds < 1 {
@@ -36,7 +37,6 @@ gc; a VM in the foreground of another smartvm run is cleaned up by that.`,
 	}
 	cmd.Flags().IntVarP(&seconds, "time", "t", int(smartvm.DefaultStopGrace/time.Second), "how many `SECONDS` the guest may take")
 	cmd.Flags().BoolVar(&force, "force", false, "kill Firecracker at once")
-	cmd.MarkFlagsMutuallyExclusive("time", "force")
 	return cmd
 }
 

@@ -100,12 +100,12 @@ func unknownOption(option string) error {
 }
 
 // addTo adds the drives; one that has the id of another takes its place.
-func (d driveFlags) addTo(config *vmconfig.Config) {
+func (d *driveFlags) addTo(config *vmconfig.Config) {
 	taken := map[string]bool{}
 	for _, there := range config.Drives {
 		taken[there.DriveID] = true
 	}
-	for _, flag := range d {
+	for _, flag := range *d {
 		drive := vmconfig.Drive{Drive: firecracker.Drive{
 			DriveID: flag.id, PathOnHost: flag.path, IsRootDevice: flag.root, IsReadOnly: flag.readOnly,
 		}}

@@ -7,11 +7,12 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/spf13/cobra"
+
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/image"
-	"github.com/spf13/cobra"
 )
 
 // version is set by the linker for releases (-X); see buildVersion.
