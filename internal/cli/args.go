@@ -196,7 +196,11 @@ func parseObject(data []byte) (map[string]any, error) {
 	decoder := json.NewDecoder(strings.NewReader(string(data)))
 	decoder.UseNumber()
 	var object map[string]any
-	if err := decoder.Decode(&object); err != nil {
+	err := decoder.Decode(&object)
+	if other, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return nil, fmt.Errorf("it must be a JSON object, not %s", other.Value)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("it must be a JSON object: %w", err)
 	}
 	if object == nil || decoder.More() {

@@ -29,7 +29,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		stdin: stdin, stdout: &output{stdout}, stderr: stderr, forced: forced,
 		terminal: isTerminal(stdout),
 	}
-	root := a.rootCommand() //nolint:contextcheck // the commands get theirs when they run
+	root := a.rootCommand()                   //nolint:contextcheck // the commands get theirs when they run
 	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
 	root.SetIn(stdin)
 	root.SetOut(a.stdout)

@@ -33,7 +33,7 @@ Ctrl+C included, but for the detach key, which ends the command and leaves the
 VM as it is. The command also ends with the VM.
 
 With --pipe the command needs no terminal: standard input goes to the guest as
-it is, and the guest's output is shown until the VM ends.`,
+it is, and the guest's output is shown until the VM ends or Ctrl+C.`,
 		Example: `  smartvm console web
   smartvm console web --tail --detach-key ctrl-a
   echo reboot | smartvm console web --pipe`,
@@ -97,7 +97,8 @@ func (a *app) console(ctx context.Context, vm *smartvm.VM, f *consoleFlags) erro
 func (a *app) copyConsole(ctx context.Context, output io.Reader) error {
 	_, err := io.Copy(a.stdout, output)
 	if cause := context.Cause(ctx); cause != nil {
-		if errors.Is(cause, errDetached) || errors.Is(cause, errcode.ProcessExited) {
+		// Leaving by a signal is leaving, the only way without a terminal.
+		if errors.Is(cause, errDetached) || errors.Is(cause, context.Canceled) || errors.Is(cause, errcode.ProcessExited) {
 			return nil
 		}
 		return cause

@@ -13,7 +13,7 @@ import (
 
 func (a *app) logsCommand() *cobra.Command {
 	var follow bool
-	var tail int
+	tail := wholeNumber(allLines)
 	cmd := &cobra.Command{
 		Use:   "logs NAME",
 		Short: "Show the serial output of a VM",
@@ -33,11 +33,11 @@ in the VM's directory.`,
 			if err != nil {
 				return err
 			}
-			return a.showConsole(ctx, vm, follow, tail)
+			return a.showConsole(ctx, vm, follow, int(tail))
 		}),
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until the VM ends")
-	cmd.Flags().IntVar(&tail, "tail", allLines, "start with the last `LINES` lines (-1: all)")
+	cmd.Flags().Var(&tail, "tail", "start with the last `LINES` lines; -1 is all")
 	return cmd
 }
 

@@ -15,7 +15,7 @@ import (
 type runFlags struct {
 	file, name, kernel, initrd, bootArgs, metadata string
 
-	vcpus  int
+	vcpus  wholeNumber
 	memory mebibytes
 	drives driveFlags
 	taps   []string
@@ -73,7 +73,8 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	flags.StringVarP(&f.file, "file", "f", "", "a VM `FILE`, JSON or YAML; - is standard input")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "leave the VM running and print its name")
 	flags.StringVar(&f.name, "name", "", "the VM's `NAME`: letters, digits, - (default: generated)")
-	flags.IntVar(&f.vcpus, "vcpus", 1, "number of vCPUs")
+	f.vcpus = 1
+	flags.Var(&f.vcpus, "vcpus", "number of vCPUs")
 	flags.Var(&f.memory, "memory", "memory, such as 512 (MiB), 512M or 2G")
 	flags.StringVar(&f.kernel, "kernel", "", "the guest's kernel `PATH`: an uncompressed ELF file")
 	flags.StringVar(&f.initrd, "initrd", "", "the guest's initrd `PATH`")

@@ -88,7 +88,7 @@ func (f *runFlags) setMachine(config *vmconfig.Config) {
 		config.MachineConfig = &firecracker.MachineConfig{VCPUCount: 1, MemSizeMiB: 128}
 	}
 	if f.changed("vcpus") {
-		config.MachineConfig.VCPUCount = f.vcpus
+		config.MachineConfig.VCPUCount = int(f.vcpus)
 	}
 	if f.changed("memory") {
 		config.MachineConfig.MemSizeMiB = int(f.memory)

@@ -11,7 +11,7 @@ import (
 )
 
 func (a *app) stopCommand() *cobra.Command {
-	var seconds int
+	seconds := wholeNumber(smartvm.DefaultStopGrace / time.Second)
 	var force bool
 	cmd := &cobra.Command{
 		Use:   "stop NAME...",
@@ -35,7 +35,7 @@ gc; a VM in the foreground of another smartvm run is cleaned up by that.`,
 			return each(ctx, m, names, func(ctx context.Context, vm *smartvm.VM) error { return vm.Stop(ctx, opts) })
 		}),
 	}
-	cmd.Flags().IntVarP(&seconds, "time", "t", int(smartvm.DefaultStopGrace/time.Second), "how many `SECONDS` the guest may take")
+	cmd.Flags().VarP(&seconds, "time", "t", "how many `SECONDS` the guest may take")
 	cmd.Flags().BoolVar(&force, "force", false, "kill Firecracker at once")
 	return cmd
 }

@@ -10,6 +10,25 @@ import (
 	"github.com/smartvm/smartvm/vmconfig"
 )
 
+// wholeNumber is a flag with a number.
+type wholeNumber int
+
+// String implements pflag.Value.
+func (n *wholeNumber) String() string { return strconv.Itoa(int(*n)) }
+
+// Type implements pflag.Value.
+func (*wholeNumber) Type() string { return "N" }
+
+// Set implements pflag.Value.
+func (n *wholeNumber) Set(text string) error {
+	v, err := strconv.ParseInt(text, 10, 32)
+	if err != nil {
+		return errors.New("write a whole number")
+	}
+	*n = wholeNumber(v)
+	return nil
+}
+
 // mebibytes is the flag --memory.
 type mebibytes int
 
