@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/smartvm/smartvm"
+)
+
+// verdict is the outcome of a check.
+type verdict string
+
+// The verdicts. A warning is something that only some VMs need.
+const (
+	fine    verdict = "ok"
+	warning verdict = "warn"
+	failing verdict = "fail"
+)
+
+// finding is what one check has found.
+type finding struct {
+	Check  string  `json:"check"`
+	Status verdict `json:"status"`
+	Found  string  `json:"found"`
+	Fix    string  `json:"fix,omitempty"`
+}
+
+func (a *app) doctorCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Check whether this host can run VMs, and say how to fix it",
+		Long: `Check whether this host can run VMs: KVM, Firecracker, the directories, the
+permissions for networks, and whether a guest really boots. The built-in guest
+also measures how fast guest code runs next to host code, because a KVM that
+emulates the processor works, slowly.
+
+The exit code is 1 when a check fails. A warning is about something that only
+some VMs need. What the checks make is removed again.`,
+		Example: `  smartvm doctor
+  smartvm doctor --json | jq '.[] | select(.status != "ok")'`,
+		Args: a.noArgs,
+		RunE: a.do(a.doctor),
+	}
+	cmd.Flags().BoolVar(&a.asJSON, "json", false, "print a list of objects")
+	return cmd
+}
+
+func (a *app) doctor(ctx context.Context, _ []string) error {
+	findings := []finding{checkKernel(), checkKVM(), a.checkFirecracker(ctx)}
+	m, err := a.manager()
+	if err != nil {
+		findings = append(findings, failed("directories", err))
+	} else {
+		findings = append(findings, checkDirectory("runtime directory", m.RuntimeDir(), true), checkDirectory("data directory", m.DataDir(), false),
+			checkLeftovers(ctx, m))
+		findings = append(findings, checkGuest(ctx, m)...)
+		if err := m.Close(); err != nil {
+			return err
+		}
+	}
+	findings = append(findings, checkNetAdmin(), checkTUN(), checkNFTables(), checkCgroups(), checkInotify())
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if err := a.printFindings(findings); err != nil {
+		return err
+	}
+	var bad []string
+	for _, f := range findings {
+		if f.Status == failing {
+			bad = append(bad, f.Check)
+		}
+	}
+	if len(bad) == 0 {
+		return nil
+	}
+	return &smartvm.Error{
+		Op: "check host", Err: fmt.Errorf("this host can't run VMs: %s", strings.Join(bad, ", ")),
+		Hint: "follow the fixes in the list, then try again",
+	}
+}
+
+func (a *app) printFindings(findings []finding) error {
+	if a.asJSON {
+		return a.printJSON(findings)
+	}
+	rows := [][]string{{"CHECK", "STATUS", "FOUND"}}
+	for _, f := range findings {
+		rows = append(rows, []string{f.Check, string(f.Status), f.Found})
+		if f.Fix != "" {
+			rows = append(rows, []string{"", "", "fix: " + f.Fix})
+		}
+	}
+	return a.printTable(rows)
+}
+
+// failed turns an error into a finding; its hint is the fix.
+func failed(check string, err error) finding {
+	p := problem{}
+	texts := []string{p.absorb(err)}
+	for _, d := range p.Details {
+		texts = append(texts, d.String())
+	}
+	return finding{check, failing, strings.Join(texts, "; "), p.Hint}
+}

@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// checkNetAdmin looks at what TAPs, bridges and firewalls need.
+func checkNetAdmin() finding {
+	const check = "network rights"
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if err := unix.Capget(&header, &sets[0]); err != nil {
+		return failed(check, err)
+	}
+	if sets[0].Effective&(1<<unix.CAP_NET_ADMIN) == 0 {
+		return finding{check, warning, "CAP_NET_ADMIN is missing", "run as root, or use TAP devices that an administrator has made (--tap)"}
+	}
+	return finding{Check: check, Status: fine, Found: "CAP_NET_ADMIN"}
+}
+
+func checkTUN() finding {
+	const check, path = "tap devices", "/dev/net/tun"
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return finding{check, warning, fmt.Sprintf("%s can't be opened: %v", path, err), "modprobe tun; guests without a network need none"}
+	}
+	if err := unix.Close(fd); err != nil {
+		return failed(check, err)
+	}
+	return finding{Check: check, Status: fine, Found: path}
+}
+
+func checkNFTables() finding {
+	const check = "firewall"
+	err := askNFTables()
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return finding{check, warning, "nf_tables may not be used", "run as root to make networks"}
+	case err != nil:
+		return finding{check, warning, fmt.Sprintf("nf_tables does not answer: %v", err), "modprobe nf_tables; it is needed for networks that smartvm makes"}
+	}
+	return finding{Check: check, Status: fine, Found: "nf_tables"}
+}
+
+// askNFTables asks for the generation of the rule set, which changes nothing:
+// NFT_MSG_GETGEN of linux/netfilter/nf_tables.h.
+func askNFTables() error {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd) //nolint:errcheck // nothing was written
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 1}); err != nil {
+		return err
+	}
+	const length = unix.SizeofNlMsghdr + 4 // with a struct nfgenmsg of zeros
+	request := make([]byte, length)
+	binary.NativeEndian.PutUint32(request, length)
+	binary.NativeEndian.PutUint16(request[4:], unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETGEN)
+	binary.NativeEndian.PutUint16(request[6:], unix.NLM_F_REQUEST)
+	if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return err
+	}
+	answer := make([]byte, 4096)
+	n, _, err := unix.Recvfrom(fd, answer, 0)
+	if err != nil {
+		return err
+	}
+	if n < unix.SizeofNlMsghdr+4 {
+		return errors.New("short answer")
+	}
+	if binary.NativeEndian.Uint16(answer[4:]) == unix.NLMSG_ERROR {
+		return unix.Errno(-int32(binary.NativeEndian.Uint32(answer[unix.SizeofNlMsghdr:])))
+	}
+	return nil
+}

@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/smartvm/smartvm"
+)
+
+// runFlags are the flags of run.
+type runFlags struct {
+	file, name, kernel, initrd, bootArgs, metadata string
+
+	vcpus  wholeNumber
+	memory mebibytes
+	drives driveFlags
+	taps   []string
+	vsock  vsockFlag
+
+	detach bool
+	// Not flags: the other arguments.
+	hello   bool
+	words   []string          // after --
+	changed func(string) bool // whether a flag was given
+}
+
+func (a *app) runCommand() *cobra.Command {
+	f := &runFlags{}
+	cmd := &cobra.Command{
+		Use:   "run [hello | -f FILE] [flags] [-- BOOT-ARG...]",
+		Short: "Boot a VM and show its serial output",
+		Long: `Boot a VM: the built-in guest hello, the one that a VM file describes, or the
+kernel that --kernel names. Flags override the file; drives, TAPs and words
+after -- are added to what it has.
+
+The guest's serial output, and nothing else, goes to standard output; standard
+input goes to the guest, line by line. The command ends with the guest and
+leaves nothing behind. Ctrl+C stops the guest, a second Ctrl+C kills it. The exit
+code is 0 when the guest ended, also by Ctrl+C, and 1 when Firecracker failed.
+
+With --detach the command prints the VM's name and ends as soon as the guest
+runs. What such a VM leaves stays, for logs and inspect, until rm or gc.
+
+A writable drive is copied for the VM and the copy is gone with it, unless it
+says persist. A drive is PATH[,OPTION...] with the options
+  ro         the guest can't write
+  root       the guest's root device
+  persist    the guest writes to the file itself
+  id=NAME    its id: letters, digits, _ (default: rootfs, drive1, drive2, ...)
+A VM file is JSON or YAML, with the keys of Firecracker's --config-file.`,
+		Example: `  smartvm run hello
+  smartvm run hello -- hello.stay
+  smartvm run -f vm.yaml --memory 2G --name web --detach
+  smartvm run --kernel vmlinux --drive rootfs.ext4,root --drive data.img,persist
+  smartvm run --kernel vmlinux --initrd initrd.cpio --tap tap0 --vsock 3:vm.sock`,
+		Args: f.arguments,
+		RunE: a.with(func(ctx context.Context, m *smartvm.Manager, _ []string) error { return a.run(ctx, m, f) }),
+	}
+	f.register(cmd)
+	cmd.Flags().BoolVar(&a.asJSON, "json", false, "with --detach: print an object instead of the name")
+	cmd.ValidArgs = []string{"hello\tthe built-in guest"}
+	return cmd
+}
+
+func (f *runFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	f.changed = flags.Changed
+	flags.StringVarP(&f.file, "file", "f", "", "a VM `FILE`, JSON or YAML; - is standard input")
+	flags.BoolVarP(&f.detach, "detach", "d", false, "leave the VM running and print its name")
+	flags.StringVar(&f.name, "name", "", "the VM's `NAME`: letters, digits, - (default: generated)")
+	f.vcpus = 1
+	flags.Var(&f.vcpus, "vcpus", "number of vCPUs")
+	flags.Var(&f.memory, "memory", "memory, such as 512 (MiB), 512M or 2G")
+	flags.StringVar(&f.kernel, "kernel", "", "the guest's kernel `PATH`: an uncompressed ELF file")
+	flags.StringVar(&f.initrd, "initrd", "", "the guest's initrd `PATH`")
+	flags.StringVar(&f.bootArgs, "boot-args", "", "the kernel's command `LINE` (default with --kernel: "+defaultBootArgs+")")
+	flags.Var(&f.drives, "drive", "add a drive, see above; can be repeated")
+	flags.StringArrayVar(&f.taps, "tap", nil, "add a network interface on an existing TAP `DEVICE`; can be repeated")
+	flags.Var(&f.vsock, "vsock", "add a vsock device with this socket on the host; CID is 3 if left out")
+	flags.StringVar(&f.metadata, "metadata", "", "metadata for the guest (MMDS): a `JSON` object, @FILE, or - for standard input")
+	_ = cmd.RegisterFlagCompletionFunc("tap", cobra.NoFileCompletions) // it fails only for an unknown flag
+	_ = cmd.RegisterFlagCompletionFunc("name", cobra.NoFileCompletions)
+}
+
+// arguments sorts out what is before and after --.
+func (f *runFlags) arguments(cmd *cobra.Command, args []string) error {
+	guests := args
+	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
+		guests, f.words = args[:dash], args[dash:]
+	}
+	switch {
+	case len(guests) > 1:
+		return fmt.Errorf("%q is one argument too many: words for the guest's kernel come after --", guests[1])
+	case len(guests) == 1 && guests[0] != "hello":
+		return fmt.Errorf("%q is not a built-in guest, hello is: use -f FILE or --kernel PATH for your own", guests[0])
+	}
+	f.hello = len(guests) == 1
+	sources := 0
+	for _, given := range []bool{f.hello, f.file != "", f.kernel != "" && f.file == ""} {
+		if given {
+			sources++
+		}
+	}
+	switch {
+	case sources == 0:
+		return errors.New("what to run is missing: hello, -f FILE, or --kernel PATH")
+	case sources > 1:
+		return errors.New("hello, -f FILE and --kernel exclude each other, but for --kernel with -f")
+	case f.file == "-" && f.metadata == "-":
+		return errors.New("-f and --metadata can't both read standard input")
+	case cmd.Flags().Changed("json") && !f.detach:
+		return errors.New("--json needs --detach: in the foreground only the guest's output is printed")
+	case f.name != "":
+		return validName(f.name)
+	}
+	return nil
+}
+
+func (a *app) run(ctx context.Context, m *smartvm.Manager, f *runFlags) error {
+	config, err := a.runConfig(m, f)
+	if err != nil {
+		return err
+	}
+	vm, err := m.CreateVM(f.name, *config)
+	if errors.Is(err, smartvm.InvalidConfig) && f.file == "" {
+		return usageError{err}
+	}
+	if err != nil {
+		return err
+	}
+	if err := vm.Start(ctx); err != nil {
+		return err
+	}
+	if f.detach {
+		return a.detach(ctx, m, vm)
+	}
+	err = a.foreground(ctx, vm)
+	return errors.Join(err, vm.Cleanup(context.WithoutCancel(ctx)))
+}
+
+// detach leaves the VM to a keeper: this program again, as console-keeper.
+func (a *app) detach(ctx context.Context, m *smartvm.Manager, vm *smartvm.VM) error {
+	self, err := os.Executable()
+	if err == nil {
+		err = vm.Detach(ctx, a.keeperArgs(self, m, vm))
+	}
+	if err == nil && a.asJSON {
+		return a.printJSON(struct {
+			ID     string        `json:"id"`
+			State  smartvm.State `json:"state"`
+			Dir    string        `json:"dir"`
+			Socket string        `json:"socket"`
+		}{vm.ID(), vm.State(), vm.Dir(), vm.SocketPath()})
+	}
+	if err == nil {
+		return a.print(vm.ID() + "\n")
+	}
+	return errors.Join(err, vm.Cleanup(context.WithoutCancel(ctx)))
+}
