@@ -163,7 +163,7 @@ func wantCode(t *testing.T, err error, want smartvm.Code) *smartvm.Error {
 
 // hintOf returns the first hint in an error's tree.
 func hintOf(err error) string {
-	for e, ok := errors.AsType[*smartvm.Error](err); ok; e, ok = errors.AsType[*smartvm.Error](e.Err) {
+	for _, e := range errorsIn(err) {
 		if e.Hint != "" {
 			return e.Hint
 		}
@@ -290,4 +290,20 @@ func (s *site) image(name, text string, size int64) string {
 		s.t.Fatal(err)
 	}
 	return path
+}
+
+// errorsIn returns every [smartvm.Error] of an error's tree, outermost first.
+func errorsIn(err error) (all []*smartvm.Error) {
+	switch e := err.(type) { //nolint:errorlint // this is the walk through the tree
+	case nil:
+	case *smartvm.Error:
+		all = append([]*smartvm.Error{e}, errorsIn(e.Err)...)
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			all = append(all, errorsIn(inner)...)
+		}
+	default:
+		all = errorsIn(errors.Unwrap(err))
+	}
+	return all
 }
