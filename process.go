@@ -258,8 +258,14 @@ func (s *socketFile) Kind() string { return "socket" }
 // String implements ledger.Resource.
 func (s *socketFile) String() string { return "socket " + s.Path }
 
-// Release removes the socket, unless somebody else listens on it by now.
-func (s *socketFile) Release(ctx context.Context) error { return removeStale(ctx, s.Path) }
+// Release removes the socket. What somebody else has put there since our process
+// ended is not ours.
+func (s *socketFile) Release(ctx context.Context) error {
+	if err := removeStale(ctx, s.Path); !errors.Is(err, errcode.InvalidConfig) {
+		return err
+	}
+	return nil
+}
 
 // removeStale removes a socket that nobody listens on. What is not a socket, or
 // answers, is left alone and reported.

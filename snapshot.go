@@ -3,6 +3,7 @@ package smartvm
 import (
 	"context"
 	"errors"
+	"path/filepath"
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
@@ -10,7 +11,7 @@ import (
 
 // CreateSnapshot writes the state and the memory of a paused VM to files. A
 // diff snapshot needs track_dirty_pages in the machine config. Disks are not
-// part of it.
+// part of it. Relative paths start at the working directory of this process.
 func (v *VM) CreateSnapshot(ctx context.Context, params firecracker.SnapshotCreateParams) error {
 	if params.SnapshotType == firecracker.DiffSnapshot && !v.tracksDirtyPages() {
 		return &Error{
@@ -18,6 +19,9 @@ func (v *VM) CreateSnapshot(ctx context.Context, params firecracker.SnapshotCrea
 			Err:  errors.New("a diff snapshot needs to know which pages have changed, and this VM was started without"),
 			Hint: "set machine-config.track_dirty_pages before the start, or take a full snapshot",
 		}
+	}
+	if err := absolute(&params.SnapshotPath, &params.MemFilePath); err != nil {
+		return &Error{Code: errcode.InvalidConfig, Op: string(opCreateSnapshot), Subject: string(v.id), Err: err}
 	}
 	return v.call(ctx, opCreateSnapshot, func(ctx context.Context, c *firecracker.Client) error {
 		var err, merr error
@@ -30,6 +34,22 @@ func (v *VM) CreateSnapshot(ctx context.Context, params firecracker.SnapshotCrea
 	})
 }
 
+// absolute resolves paths that are set. Firecracker would take a relative one
+// from its own working directory, the VM's, which is gone with the VM.
+func absolute(paths ...*string) error {
+	for _, p := range paths {
+		if *p == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*p)
+		if err != nil {
+			return err
+		}
+		*p = abs
+	}
+	return nil
+}
+
 func (v *VM) tracksDirtyPages() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -40,10 +60,19 @@ func (v *VM) tracksDirtyPages() bool {
 // LoadSnapshot loads a snapshot into a VM that Launch has prepared. It is
 // Firecracker's plain call: disks, TAPs and sockets of the snapshot must be
 // where they were. A load that fails ends the process. NO_CLIENT means that
-// there is no process yet.
+// there is no process yet. Relative paths start at the working directory of this
+// process.
 func (v *VM) LoadSnapshot(ctx context.Context, params firecracker.SnapshotLoadParams) error {
 	if v.State() == Created {
 		return v.noClient(string(opLoadSnapshot))
+	}
+	paths := []*string{&params.SnapshotPath, &params.MemFilePath}
+	if params.MemBackend != nil {
+		params.MemBackend = new(*params.MemBackend) // the caller's stays as it is
+		paths = append(paths, &params.MemBackend.BackendPath)
+	}
+	if err := absolute(paths...); err != nil {
+		return &Error{Code: errcode.InvalidConfig, Op: string(opLoadSnapshot), Subject: string(v.id), Err: err}
 	}
 	return v.call(ctx, opLoadSnapshot, func(ctx context.Context, c *firecracker.Client) error {
 		params, err := v.snapshotPaths(params)

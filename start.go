@@ -160,7 +160,11 @@ func (l *launch) fill(ctx context.Context) (err error) {
 		return err
 	}
 	if l.plan.vsock != "" {
-		if err := l.ledger.Make(&socketFile{Path: l.plan.vsock}, func() error { return removeStale(ctx, l.plan.vsock) }); err != nil {
+		// Before it is recorded: what is refused here is not ours to release.
+		if err := removeStale(ctx, l.plan.vsock); err != nil {
+			return err
+		}
+		if err := l.ledger.Make(&socketFile{Path: l.plan.vsock}, func() error { return nil }); err != nil {
 			return err
 		}
 	}

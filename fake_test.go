@@ -1,0 +1,152 @@
+package smartvm_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/firecracker/firecrackertest"
+)
+
+// fake is what a fake Firecracker does. It is the test binary under another
+// name, beside a file with this in it: a Firecracker's environment is empty.
+// The zero value does what the real one does, as far as the suite goes.
+type fake struct {
+	Version string            // of --version and the API; default v1.12.1
+	Stuck   bool              // --version does not end
+	Dies    bool              // ends at once, with Code
+	Code    int               // of its own end
+	Stderr  string            // printed first
+	Log     string            // logged first
+	Mute    bool              // never opens its socket
+	Gate    string            // opens its socket when this file exists
+	Refuse  map[string]string // calls that are refused, with their fault
+	Hang    []string          // calls that get no answer
+	EndsAt  string            // ends, with Code, when it is asked for this
+}
+
+// install makes the fake a program and returns its path.
+func (f fake) install(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(shortDir(t), "firecracker")
+	if err := os.Link(self, path); err != nil { // another file system
+		copyFile(t, self, path)
+	}
+	text, err := json.Marshal(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path+".json", text)
+	return path
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	src, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	dst, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o700)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(dst, src); err != nil {
+		t.Fatal(err)
+	}
+	if err := dst.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// played returns the fake that the program at path is.
+func played(path string) (f fake, ok bool) {
+	text, err := os.ReadFile(path + ".json")
+	return f, err == nil && json.Unmarshal(text, &f) == nil
+}
+
+func (f fake) play(args []string) int {
+	if f.Version == "" {
+		f.Version = "v1.12.1"
+	}
+	if slices.Contains(args, "--version") {
+		if f.Stuck {
+			<-time.After(time.Hour)
+		}
+		fmt.Printf("Firecracker %s\n\nFirecracker exiting successfully. exit_code=0\n", f.Version)
+		return 0
+	}
+	fmt.Fprint(os.Stderr, f.Stderr)
+	if err := os.WriteFile(argument(args, "--log-path"), []byte(f.Log), 0o600); err != nil {
+		return exitCode(err)
+	}
+	switch {
+	case f.Dies:
+		return f.Code
+	case f.Mute:
+		<-time.After(time.Hour)
+	}
+	version, err := firecracker.ParseVersion(f.Version)
+	if err != nil {
+		return exitCode(err)
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for f.Gate != "" && !exists(f.Gate) {
+		<-tick.C
+	}
+	server, err := firecrackertest.Start(context.Background(), argument(args, "--api-sock"), firecrackertest.Options{
+		ID: argument(args, "--id"), Version: version, Refuse: f.Refuse, Hang: f.Hang,
+	})
+	if err != nil {
+		return exitCode(err)
+	}
+	return f.live(server, tick)
+}
+
+// live is the guest: it greets when it is started, and ends when it is asked to.
+func (f fake) live(server *firecrackertest.Server, tick *time.Ticker) int {
+	greeted := false
+	for ; ; <-tick.C {
+		calls := server.Calls()
+		actions := 0
+		for _, call := range calls {
+			if call == "PUT /actions" {
+				actions++
+			}
+		}
+		switch {
+		case f.EndsAt != "" && slices.Contains(calls, f.EndsAt):
+			return f.Code
+		case actions > 1: // Ctrl+Alt+Del: nothing else of ours is an action
+			return 0
+		case actions == 1 && !greeted:
+			fmt.Print("Hello from a fake\r\n")
+			greeted = true
+		}
+	}
+}
+
+// argument returns what follows a flag on a command line.
+func argument(args []string, flag string) string {
+	if i := slices.Index(args, flag); i >= 0 && i+1 < len(args) {
+		return args[i+1]
+	}
+	return ""
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

@@ -1,0 +1,309 @@
+package smartvm_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/smartvm/smartvm"
+	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/internal/hello"
+	"github.com/smartvm/smartvm/internal/hosttest"
+	"github.com/smartvm/smartvm/vmconfig"
+)
+
+// patience bounds every wait: it is for a machine that is busy.
+const patience = 30 * time.Second
+
+// site is where a test works: a manager with directories of its own, which must
+// be empty again in the end, as must the host.
+type site struct {
+	*smartvm.Manager
+
+	t       *testing.T
+	opts    smartvm.Options
+	runtime string
+	data    string
+	files   string // of the test itself
+	kernel  string
+}
+
+// newSite makes a manager for one test. The test must not be parallel.
+func newSite(t *testing.T, opts smartvm.Options) *site {
+	t.Helper()
+	dir := shortDir(t)
+	s := &site{t: t, runtime: filepath.Join(dir, "run"), data: filepath.Join(dir, "data"), files: filepath.Join(dir, "files")}
+	for _, d := range []string{s.runtime, filepath.Join(s.data, "staging"), s.files} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.kernel = filepath.Join(s.files, "hello.elf")
+	write(t, s.kernel, hello.Image())
+	hosttest.Residue(t, s.runtime, s.data)
+	if opts.RuntimeDir == "" {
+		opts.RuntimeDir = s.runtime
+	}
+	if opts.DataDir == "" {
+		opts.DataDir = s.data
+	}
+	s.opts = opts
+	s.Manager = s.another()
+	return s
+}
+
+// bootSite is newSite for a test that boots microVMs.
+func bootSite(t *testing.T) *site {
+	t.Helper()
+	return newSite(t, smartvm.Options{FirecrackerPath: hosttest.Boot(t)})
+}
+
+// fakeSite is newSite for a test with a fake Firecracker. It needs no boot, but
+// a start begins with a look at /dev/kvm.
+func fakeSite(t *testing.T, f fake) *site {
+	t.Helper()
+	hosttest.Need(t, hosttest.KVM)
+	return newSite(t, smartvm.Options{FirecrackerPath: f.install(t)})
+}
+
+// another returns one more manager of the same directories.
+func (s *site) another() *smartvm.Manager {
+	s.t.Helper()
+	m, err := smartvm.New(s.opts)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		if err := m.Cleanup(context.WithoutCancel(s.t.Context())); err != nil {
+			s.t.Errorf("clean up: %v", err)
+		}
+		if err := m.Close(); err != nil {
+			s.t.Errorf("close: %v", err)
+		}
+	})
+	return m
+}
+
+// config boots the hello guest with these words.
+func (s *site) config(words ...string) vmconfig.Config {
+	return vmconfig.Config{
+		BootSource:    firecracker.BootSource{KernelImagePath: s.kernel, BootArgs: strings.Join(words, " ")},
+		MachineConfig: &firecracker.MachineConfig{VCPUCount: 1, MemSizeMiB: 16},
+	}
+}
+
+func (s *site) create(id string, config vmconfig.Config) *smartvm.VM {
+	s.t.Helper()
+	vm, err := s.CreateVM(id, config)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return vm
+}
+
+// boot starts a VM with the hello guest.
+func (s *site) boot(words ...string) *smartvm.VM {
+	s.t.Helper()
+	return s.bootConfig(s.config(words...))
+}
+
+func (s *site) bootConfig(config vmconfig.Config) *smartvm.VM {
+	s.t.Helper()
+	vm := s.create("", config)
+	if err := vm.Start(patient(s.t)); err != nil {
+		s.t.Fatal(err)
+	}
+	return vm
+}
+
+// pid returns the process of a VM's Firecracker.
+func (s *site) pid(vm *smartvm.VM) int {
+	s.t.Helper()
+	entry, err := s.Inspect(patient(s.t), vm.ID())
+	if err != nil || entry.PID == 0 {
+		s.t.Fatalf("no process: %+v, %v", entry, err)
+	}
+	return entry.PID
+}
+
+// patient returns a context for one call.
+func patient(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func codeOf(err error) smartvm.Code { return errcode.Of(err, "") }
+
+// wantCode demands a code, and returns the error's outermost [smartvm.Error].
+func wantCode(t *testing.T, err error, want smartvm.Code) *smartvm.Error {
+	t.Helper()
+	if codeOf(err) != want {
+		t.Fatalf("got %v (%s), want %s", err, codeOf(err), want)
+	}
+	e, _ := errors.AsType[*smartvm.Error](err)
+	return e
+}
+
+// hintOf returns the first hint in an error's tree.
+func hintOf(err error) string {
+	for _, e := range errorsIn(err) {
+		if e.Hint != "" {
+			return e.Hint
+		}
+	}
+	return ""
+}
+
+func wantState(t *testing.T, vm *smartvm.VM, want smartvm.State) {
+	t.Helper()
+	if got := vm.State(); got != want {
+		t.Errorf("state is %s, want %s", got, want)
+	}
+}
+
+// ended waits for the end of a VM.
+func ended(t *testing.T, vm *smartvm.VM) *smartvm.Ended {
+	t.Helper()
+	end, err := vm.Wait(patient(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return end
+}
+
+// until waits for something that nothing reports.
+func until(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); !holds(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatal("in vain waited for: ", what)
+		}
+	}
+}
+
+// screen reads a console as it grows.
+type screen struct {
+	t    *testing.T
+	from io.ReadCloser
+	seen bytes.Buffer
+}
+
+func follow(t *testing.T, vm *smartvm.VM, opts smartvm.ConsoleOptions) *screen {
+	t.Helper()
+	opts.Follow = true
+	r, err := vm.OpenConsole(patient(t), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	return &screen{t: t, from: r}
+}
+
+// find reads up to and including text, and returns what came before it.
+func (s *screen) find(text string) string {
+	s.t.Helper()
+	buf := make([]byte, 4096)
+	for {
+		if before, after, found := strings.Cut(s.seen.String(), text); found {
+			s.seen.Reset()
+			s.seen.WriteString(after)
+			return before
+		}
+		n, err := s.from.Read(buf)
+		s.seen.Write(buf[:n])
+		if err != nil && n == 0 {
+			s.t.Fatalf("no %q on the console (%v), but %q", text, err, s.seen.String())
+		}
+	}
+}
+
+// rest reads to the end.
+func (s *screen) rest() string {
+	s.t.Helper()
+	if _, err := io.Copy(&s.seen, s.from); err != nil {
+		s.t.Fatal(err)
+	}
+	return s.seen.String()
+}
+
+// output returns what a console has now.
+func output(t *testing.T, vm *smartvm.VM) string {
+	t.Helper()
+	r, err := vm.OpenConsole(patient(t), smartvm.ConsoleOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(r)
+	if err := errors.Join(err, r.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// shortDir is a temporary directory whose path leaves room for a socket.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "vm") //nolint:usetesting // t.TempDir holds the name of the test, which is too long
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func write(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// image makes a disk image in the test's folder: a line of text, then a hole.
+func (s *site) image(name, text string, size int64) string {
+	s.t.Helper()
+	path := filepath.Join(s.files, name)
+	write(s.t, path, fmt.Appendf(nil, "%s\n", text))
+	if err := os.Truncate(path, size); err != nil {
+		s.t.Fatal(err)
+	}
+	return path
+}
+
+// errorsIn returns every [smartvm.Error] of an error's tree, outermost first.
+func errorsIn(err error) (all []*smartvm.Error) {
+	switch e := err.(type) { //nolint:errorlint // this is the walk through the tree
+	case nil:
+	case *smartvm.Error:
+		all = append([]*smartvm.Error{e}, errorsIn(e.Err)...)
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			all = append(all, errorsIn(inner)...)
+		}
+	default:
+		all = errorsIn(errors.Unwrap(err))
+	}
+	return all
+}

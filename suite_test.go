@@ -1,0 +1,110 @@
+package smartvm_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/smartvm/smartvm"
+	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/internal/hello"
+)
+
+// onBoth runs a claim on the fake and on the real Firecracker, so that they
+// can't drift apart.
+func onBoth(t *testing.T, claim func(t *testing.T, s *site)) {
+	t.Helper()
+	t.Run("fake", func(t *testing.T) { claim(t, fakeSite(t, fake{})) })
+	t.Run("real", func(t *testing.T) { claim(t, bootSite(t)) })
+}
+
+func TestVMGoesFromStartToStop(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *site) {
+		vm := s.create("", s.config(hello.Stay))
+		wantState(t, vm, smartvm.Created)
+		must(t, vm.Start(patient(t)))
+		wantState(t, vm, smartvm.Running)
+		follow(t, vm, smartvm.ConsoleOptions{}).find("Hello from a")
+		must(t, vm.Pause(patient(t)))
+		wantState(t, vm, smartvm.Paused)
+		must(t, vm.Resume(patient(t)))
+		wantState(t, vm, smartvm.Running)
+		must(t, vm.Stop(patient(t), smartvm.StopOptions{}))
+		wantState(t, vm, smartvm.Stopped)
+		if end := ended(t, vm); !end.Asked || !end.Status.Success() {
+			t.Errorf("ended %+v, want that it did what it was asked to", end)
+		}
+		must(t, vm.Cleanup(patient(t)))
+	})
+}
+
+func TestInfoIsThatOfTheInstance(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *site) {
+		vm := s.boot(hello.Stay)
+		info, err := vm.Info(patient(t))
+		must(t, err)
+		want := firecracker.InstanceInfo{ID: vm.ID(), State: firecracker.Running, VMMVersion: "1.12.1", AppName: "Firecracker"}
+		if diff := cmp.Diff(want, info); diff != "" {
+			t.Error(diff)
+		}
+		if v, err := vm.Version(patient(t)); err != nil || v.String() != "v1.12.1" {
+			t.Errorf("version %s, %v", v, err)
+		}
+	})
+}
+
+func TestMetadataComesBackAsItWasSet(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *site) {
+		vm := s.boot(hello.Stay)
+		want := firecracker.Metadata{"a": map[string]any{"b": "c"}}
+		must(t, vm.SetMetadata(patient(t), want))
+		got, err := vm.GetMetadata(patient(t))
+		must(t, err)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestRefusalHasStatusAndWords(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *site) {
+		vm := s.boot(hello.Stay)
+		client, err := vm.Client()
+		must(t, err)
+		must(t, client.Pause(patient(t)))
+		err = client.Do(patient(t), firecracker.StartInstance())
+		e := wantCode(t, err, smartvm.APIError)
+		if e.StatusCode != 400 || !strings.Contains(err.Error(), "is not supported after starting the microVM") || e.Hint == "" {
+			t.Errorf("got %d, hint %q: %v", e.StatusCode, e.Hint, err)
+		}
+	})
+}
+
+func TestKillIsNoticed(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *site) {
+		vm := s.boot(hello.Stay)
+		must(t, unix.Kill(s.pid(vm), unix.SIGKILL))
+		if end := ended(t, vm); end.Asked || end.Status.Signal != int(unix.SIGKILL) {
+			t.Errorf("ended %+v, want SIGKILL by somebody else", end)
+		}
+		wantState(t, vm, smartvm.Failed)
+		if err := vm.Pause(patient(t)); !errors.Is(err, smartvm.InvalidState) {
+			t.Errorf("pause = %v, want INVALID_STATE", err)
+		}
+	})
+}
+
+func TestStateThatAnotherProcessChangedIsSeenBeforeActing(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *site) {
+		vm := s.boot(hello.Stay)
+		other := firecracker.NewClient(vm.SocketPath(), firecracker.ClientOptions{})
+		defer other.Close()
+		must(t, other.Pause(patient(t)))
+		must(t, vm.Resume(patient(t)))
+		wantState(t, vm, smartvm.Running)
+	})
+}
