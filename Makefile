@@ -22,7 +22,7 @@ kvm:
 	@scripts/check-kvm
 
 build: ## build bin/smartvm
-	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/smartvm
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X github.com/smartvm/smartvm/internal/cli.version=$(VERSION)" -o bin/ ./cmd/smartvm
 
 ##@ Test
 

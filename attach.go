@@ -144,7 +144,7 @@ func openProcess(view *ledger.View) (*proc.Process, error) {
 func (v *VM) lookBack(view *ledger.View) {
 	var ended Ended
 	if err := readJSON(filepath.Join(view.Dir, endedName), &ended); err != nil {
-		ended = Ended{Time: time.Now(), Log: v.logTail()} // nobody saw it
+		ended = Ended{Time: time.Now(), Asked: v.askedByAnyone(), Log: v.logTail()} // nobody saw it
 	}
 	v.ended, v.state = &ended, ended.state()
 	close(v.gone)

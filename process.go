@@ -146,7 +146,7 @@ func (v *VM) onExit(status proc.Status) {
 	if keeper != nil {
 		v.drain(keeper)
 	}
-	ended := &Ended{Time: time.Now(), Status: status, Asked: asked, Log: v.logTail()}
+	ended := &Ended{Time: time.Now(), Status: status, Asked: asked || v.askedByAnyone(), Log: v.logTail()}
 	if ours { // for other processes; our clean-up waits for gone before it removes it
 		if err := writeJSON(filepath.Join(v.Dir(), endedName), ended); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			v.manager.log.Warn("the end of a VM could not be recorded", slog.String("vm", v.ID()), slog.Any("err", err))
@@ -159,6 +159,12 @@ func (v *VM) onExit(status proc.Status) {
 		v.manager.log.Info("a VM ended by itself", slog.String("vm", v.ID()), slog.String("status", status.String()), slog.String("state", string(v.state)))
 	}
 	close(v.gone)
+}
+
+// askedByAnyone reports whether another process has stopped the VM.
+func (v *VM) askedByAnyone() bool {
+	_, err := os.Lstat(filepath.Join(v.Dir(), askedName))
+	return err == nil
 }
 
 // exitGrace is how long a process may need to be gone after its socket is.

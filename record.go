@@ -25,6 +25,7 @@ const (
 	recordName = "vm.json"
 	endedName  = "ended.json"
 	keeperName = "keeper.stdin"
+	askedName  = "asked" // exists once any process has asked the VM to end
 )
 
 // Marks in a VM's ledger.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,6 +32,9 @@ func (v *VM) Stop(ctx context.Context, opts StopOptions) error {
 	process, state := v.process, v.state
 	v.asked = true
 	v.mu.Unlock()
+	if err := touch(filepath.Join(v.Dir(), askedName)); err != nil {
+		v.manager.log.Warn("that a VM is stopped could not be noted for other processes", slog.String("vm", v.ID()), slog.Any("err", err))
+	}
 	if state == Running && opts.Grace > 0 && v.pressCtrlAltDel(ctx, opts.Grace) {
 		if ended, err := v.await(ctx, opts.Grace); ended || err != nil {
 			return err

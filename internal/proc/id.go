@@ -33,23 +33,37 @@ var errGone = fmt.Errorf("no such process: %w", fs.ErrNotExist)
 
 // identify reads the ID of the process that has this pid now.
 func identify(pid int) (ID, error) {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-		return ID{}, errGone
-	}
+	stat, err := readStat(pid)
 	if err != nil {
 		return ID{}, err
 	}
-	// The second field is the program's name in parentheses and may hold anything.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 20 {
-		return ID{}, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
-	}
-	start, err := strconv.ParseUint(fields[19], 10, 64)
+	start, err := strconv.ParseUint(stat.field(22), 10, 64)
 	if err != nil {
 		return ID{}, err
 	}
 	return ID{PID: pid, StartTime: start, BootID: bootID()}, nil
+}
+
+// stat are the fields of /proc/PID/stat from the third on, see proc(5).
+type stat []string
+
+// field returns a field by its number in proc(5).
+func (s stat) field(n int) string { return s[n-3] }
+
+func readStat(pid int) (stat, error) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return nil, errGone
+	}
+	if err != nil {
+		return nil, err
+	}
+	// The second field is the program's name in parentheses and may hold anything.
+	fields := stat(strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])))
+	if len(fields) < 50 {
+		return nil, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields)+2)
+	}
+	return fields, nil
 }
 
 var bootID = sync.OnceValue(func() string {

@@ -112,7 +112,7 @@ func (p *Process) wait(conn syscall.RawConn) {
 		p.status = reap(p.id.PID)
 	} else {
 		// Control, and not Fd: Forget may close the file at this very moment.
-		_ = conn.Control(func(fd uintptr) { p.status = exitInfo(int(fd)) })
+		_ = conn.Control(func(fd uintptr) { p.status = exitInfo(p.id, int(fd)) })
 	}
 	_ = p.pidfd.Close()
 }

@@ -3,6 +3,8 @@ package proc
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -67,11 +69,15 @@ const (
 	pidfdInfoExit = 1 << 3     // since Linux 6.15
 )
 
-// exitInfo asks the kernel for the status of a process that is not our child.
-// The kernel tells once the real parent has reaped it, which is a moment later.
-func exitInfo(pidfd int) Status {
+// exitInfo finds out the status of a process that is not our child: as long as
+// its parent has not reaped it, /proc has it; afterwards the kernel tells, since
+// Linux 6.15, whoever holds a pidfd.
+func exitInfo(id ID, pidfd int) Status {
+	if s := zombieStatus(id); s.Known {
+		return s
+	}
 	fds := []unix.PollFd{{Fd: int32(pidfd), Events: 0}} // POLLHUP is always reported
-	if _, err := unix.Poll(fds, 200); err != nil {
+	if _, err := unix.Poll(fds, reapTimeout); err != nil {
 		return Status{}
 	}
 	info := pidfdInfo{mask: pidfdInfoExit}
@@ -80,4 +86,32 @@ func exitInfo(pidfd int) Status {
 		return Status{}
 	}
 	return status(unix.WaitStatus(info.exitCode))
+}
+
+// reapTimeout is how long, in milliseconds, a parent may take to reap.
+const reapTimeout = 200
+
+// zombieStatus reads the exit_code field, which is 0 for who may not see it, and
+// so says nothing unless it is not.
+func zombieStatus(id ID) Status {
+	s, err := readStat(id.PID)
+	if err != nil || s.field(22) != strconv.FormatUint(id.StartTime, 10) || s.field(3) != "Z" {
+		return Status{}
+	}
+	code, err := strconv.ParseUint(s.field(52), 10, 32)
+	if err != nil || code == 0 && !mayInspect(id.PID) {
+		return Status{}
+	}
+	return status(unix.WaitStatus(code))
+}
+
+// mayInspect reports whether the kernel shows us the private fields of a
+// process: those are the ones whose owner we are, or may act for.
+func mayInspect(pid int) bool {
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/"+strconv.Itoa(pid), &st); err != nil {
+		return false
+	}
+	euid := os.Geteuid()
+	return euid == 0 || int(st.Uid) == euid
 }
