@@ -13,6 +13,7 @@ import (
 
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/firecracker"
 )
 
 func (a *app) apiCommand() *cobra.Command {
@@ -65,32 +66,49 @@ func (a *app) apiVerb(method string, most int, short, example string) *cobra.Com
 func notInPath(r rune) bool { return r <= ' ' || r > '~' }
 
 func (a *app) callAPI(ctx context.Context, m *smartvm.Manager, method string, args []string) error {
-	var body json.RawMessage
+	var body any
 	if len(args) == 3 {
 		text, err := a.readArgument(args[2])
 		if err != nil {
 			return fmt.Errorf("read body: %w", err)
 		}
-		body = text
+		body = json.RawMessage(text)
 	}
 	vm, err := m.Attach(ctx, args[0])
 	if err != nil {
 		return err
 	}
-	status, answer, err := exchange(ctx, vm, method, args[1], body)
+	client, err := vm.Client()
 	if err != nil {
 		return err
 	}
-	if status/100 == 2 {
-		return a.printAnswer(answer)
+	answer, err := send(ctx, client, method, args[1], body)
+	if err != nil {
+		return err
+	}
+	if answer.OK {
+		return a.printAnswer(answer.Body)
 	}
 	return &smartvm.Error{
 		Code: errcode.APIError, Op: "call firecracker", Subject: method + " " + args[1],
-		StatusCode: status, Err: errors.New(faultIn(answer)),
+		StatusCode: answer.StatusCode, Err: errors.New(answer.Fault),
 	}
 }
 
-func (a *app) printAnswer(answer []byte) error {
+func send(ctx context.Context, client *firecracker.Client, method, path string, body any) (*firecracker.Response, error) {
+	switch method {
+	case http.MethodPut:
+		return client.Put(ctx, path, body)
+	case http.MethodPatch:
+		return client.Patch(ctx, path, body)
+	case http.MethodDelete:
+		return client.Delete(ctx, path)
+	default:
+		return client.Get(ctx, path)
+	}
+}
+
+func (a *app) printAnswer(answer json.RawMessage) error {
 	if len(answer) == 0 {
 		return nil
 	}

@@ -1,21 +1,18 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm"
+	"github.com/smartvm/smartvm/internal/hosttest"
 )
 
 // TestMain lets the test binary be the command smartvm as well.
@@ -27,89 +24,72 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// TestScripts runs the scripts of testdata/script. Each has directories of its
-// own and must leave neither VMs nor processes.
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
-		RequireExplicitExec: true,
-		RequireUniqueNames:  true,
-		UpdateScripts:       os.Getenv("UPDATE_GOLDEN") != "",
-		Condition:           condition,
-		Setup:               func(env *testscript.Env) error { return setUp(t, env) },
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"eventually": eventually},
-	})
-}
+// TestScripts runs the scripts of testdata/script, which need no guest.
+func TestScripts(t *testing.T) { runScripts(t, "testdata/script", "") }
 
-// condition knows "guest": a VM can be started here.
-func condition(name string) (bool, error) {
-	if name != "guest" {
-		return false, errors.New("unknown condition " + name)
-	}
-	able := unix.Access("/dev/kvm", unix.R_OK|unix.W_OK) == nil && os.Getenv("SMARTVM_FIRECRACKER") != ""
-	must := slices.Contains(strings.Split(os.Getenv("SMARTVM_TEST_MUST"), ","), "kvm")
-	if must && !able {
-		return false, errors.New("SMARTVM_TEST_MUST has kvm, but /dev/kvm or SMARTVM_FIRECRACKER is missing")
-	}
-	return able, nil
-}
+// TestScriptsOnGuests runs the scripts of testdata/guest.
+func TestScriptsOnGuests(t *testing.T) { runScripts(t, "testdata/guest", hosttest.Boot(t)) }
 
-// setUp makes the directories of one script. The runtime directory has a short
-// name because sockets below it may have 107 bytes.
-func setUp(t *testing.T, env *testscript.Env) error {
-	dir, err := os.MkdirTemp("/dev/shm", "svcli")
+// runScripts runs each script with directories of its own, in which it must
+// leave no VM. They have short names, because sockets below them may have 107
+// bytes, and are on a tmpfs.
+func runScripts(t *testing.T, dir, firecracker string) {
+	t.Helper()
+	base, err := os.MkdirTemp("/dev/shm", "svcli")
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	data, runtime := filepath.Join(dir, "d"), filepath.Join(dir, "r")
-	env.Setenv("SMARTVM_DATA_DIR", data)
-	env.Setenv("SMARTVM_RUNTIME_DIR", runtime)
-	env.Setenv("SMARTVM_FIRECRACKER", os.Getenv("SMARTVM_FIRECRACKER"))
-	env.Setenv("GORACE", "atexit_sleep_ms=0") // each of the many processes would wait a second
-	script := strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")
-	env.Defer(func() {
-		for _, left := range residue(t, data, runtime) {
-			t.Errorf("%s: left behind: %s", script, left)
-		}
-		if err := os.RemoveAll(dir); err != nil {
+	hosttest.Residue(t, base)
+	t.Cleanup(func() {
+		if err := os.RemoveAll(base); err != nil {
 			t.Error(err)
 		}
 	})
-	return nil
+	testscript.Run(t, testscript.Params{
+		Dir:                 dir,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		UpdateScripts:       os.Getenv("UPDATE_GOLDEN") != "",
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"eventually": eventually},
+		Setup: func(env *testscript.Env) error {
+			home, err := os.MkdirTemp(base, "")
+			if err != nil {
+				return err
+			}
+			opts := smartvm.Options{DataDir: filepath.Join(home, "d"), RuntimeDir: filepath.Join(home, "r")}
+			env.Setenv("SMARTVM_DATA_DIR", opts.DataDir)
+			env.Setenv("SMARTVM_RUNTIME_DIR", opts.RuntimeDir)
+			env.Setenv("SMARTVM_FIRECRACKER", firecracker)
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // each of the many processes would wait a second
+			env.Defer(func() { removeVMs(t, filepath.Base(env.WorkDir), opts) })
+			return nil
+		},
+	})
 }
 
-// residue removes the VMs that a script has left, and lists them and the
-// processes that still have to do with its runtime directory.
-func residue(t *testing.T, data, runtime string) []string {
+// removeVMs removes the VMs that a script has left, which is its failure.
+func removeVMs(t *testing.T, script string, opts smartvm.Options) {
 	t.Helper()
-	m, err := smartvm.New(smartvm.Options{DataDir: data, RuntimeDir: runtime})
+	m, err := smartvm.New(opts)
 	if err != nil {
-		return []string{err.Error()}
+		t.Error(err)
+		return
 	}
 	defer m.Close()
 	entries, err := m.Inventory(t.Context())
 	if err != nil {
 		t.Error(err)
 	}
-	var left []string
 	for _, e := range entries {
-		left = append(left, "vm "+e.ID)
-		if vm, err := m.Attach(t.Context(), e.ID); err != nil {
-			t.Error(err)
-		} else if err := vm.Cleanup(t.Context()); err != nil {
+		t.Errorf("%s has left the vm %s", script, e.ID)
+		vm, err := m.Attach(t.Context(), e.ID)
+		if err == nil {
+			err = vm.Cleanup(t.Context())
+		}
+		if err != nil {
 			t.Error(err)
 		}
 	}
-	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Error(err)
-	}
-	for _, path := range commands {
-		if line, err := os.ReadFile(path); err == nil && bytes.Contains(line, []byte(runtime)) {
-			left = append(left, "process "+string(bytes.ReplaceAll(line, []byte{0}, []byte{' '})))
-		}
-	}
-	return left
 }
 
 // eventually repeats a command until it succeeds and prints a text:
