@@ -62,7 +62,8 @@ func (m *Manager) Attach(ctx context.Context, id string) (*VM, error) {
 		return nil, err
 	}
 	if err := m.register(v); err != nil {
-		return nil, errors.Join(err, v.letGo())
+		v.forget()
+		return nil, err
 	}
 	return v, nil
 }
@@ -76,7 +77,8 @@ func (m *Manager) Adopt(ctx context.Context, id string) (*VM, error) {
 	}
 	if err := v.own(); err != nil {
 		m.RemoveVM(id)
-		return nil, errors.Join(err, v.letGo())
+		v.forget()
+		return nil, err
 	}
 	keeper, err := console.New(v.Dir(), m.opts.ConsoleLimit).Keep()
 	if err != nil && !errors.Is(err, console.ErrKept) {
@@ -109,7 +111,7 @@ func (m *Manager) open(ctx context.Context, id vmconfig.ID, view *ledger.View) (
 		return nil, &Error{Code: errcode.LedgerFailed, Op: "read vm record", Subject: string(id), Err: err}
 	}
 	v := newVM(m, id, rec.Config)
-	v.attached = new(view.Created)
+	v.attached, v.found = new(view.Created), true
 	v.files, v.drives = rec.Files, rec.Drives
 	process, err := openProcess(view)
 	if errors.Is(err, fs.ErrNotExist) {

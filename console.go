@@ -107,10 +107,22 @@ func (v *VM) Detach(ctx context.Context, keeper []string) error {
 			return consoleError("leave console", v.id, err)
 		}
 		if err := v.startKeeper(keeper); err != nil {
-			return err
+			return errors.Join(err, v.keepAgain())
 		}
 	}
 	return v.letGo()
+}
+
+// keepAgain takes the console back from a keeper that did not come to life.
+func (v *VM) keepAgain() error {
+	keeper, err := v.console().Keep()
+	if err != nil {
+		return consoleError("keep console", v.id, err)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.keeper = keeper
+	return nil
 }
 
 // startKeeper starts the process that keeps the console from now on.

@@ -104,13 +104,18 @@ func (m *Manager) inspect(ctx context.Context, id string) (Entry, error) {
 	return e, nil
 }
 
-// forget ends the watch over a VM that was only looked at.
+// forget ends the watch over a VM that was found, without any news of its end:
+// who waits for that is told so.
 func (v *VM) forget() {
-	if v.client != nil {
-		_ = v.client.Close()
+	v.mu.Lock()
+	client, process := v.client, v.process
+	v.forgotten = true
+	v.mu.Unlock()
+	if client != nil {
+		_ = client.Close()
 	}
-	if v.process != nil {
-		v.process.Forget()
+	if process != nil {
+		process.Forget()
 		<-v.gone
 	}
 }

@@ -201,6 +201,6 @@ func (m *Manager) each(do func(*VM) error) error {
 // Close gives up the ownership of all VMs and leaves them running; another
 // manager can adopt them. A VM that has been cleaned up needs no Close.
 func (m *Manager) Close() error {
-	err := m.each(func(v *VM) error { return v.letGo() })
+	err := m.each(func(v *VM) error { return v.close() })
 	return errors.Join(err, m.watcher.Close(), m.runtime.Close(), m.data.Close())
 }

@@ -140,8 +140,12 @@ var errNotDrained = errors.New("the console does not end with its process")
 
 func (v *VM) onExit(status proc.Status) {
 	v.mu.Lock()
-	keeper, asked := v.keeper, v.asked
+	keeper, asked, forgotten := v.keeper, v.asked, v.forgotten
 	v.mu.Unlock()
+	if forgotten {
+		close(v.gone)
+		return
+	}
 	if keeper != nil {
 		v.drain(keeper)
 	}

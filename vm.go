@@ -36,9 +36,12 @@ type VM struct {
 	client   *firecracker.Client
 	keeper   *console.Keeper // nil when another process keeps the console
 	tracking bool            // a loaded snapshot tracks dirty pages
+	found    bool            // by its ledger: the process is no child of ours
 	asked    bool            // we made the process end, so that its status is no failure
 	ended    *Ended
-	gone     chan struct{} // closed when ended is set
+	gone     chan struct{} // closed when ended is set, or will not be: see forget
+
+	forgotten bool // nobody watches the process any more
 }
 
 func newVM(m *Manager, id vmconfig.ID, config *vmconfig.Config) *VM {
