@@ -3,7 +3,6 @@ package smartvm
 import (
 	"context"
 	"os"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -13,7 +12,7 @@ import (
 // binaryCache remembers the last binary as long as its file stays the same:
 // asking it for its version takes as long as half a boot.
 type binaryCache struct {
-	mu     sync.Mutex // held while looking, so that concurrent callers share one look
+	turn   chan struct{} // holds one token: whoever looks has it, so that concurrent callers share one look
 	binary image.Binary
 	stamp  stamp
 }
@@ -39,8 +38,12 @@ func stampOf(path string) (stamp, error) {
 // BINARY_UNUSABLE.
 func (m *Manager) EnsureBinary(ctx context.Context) (image.Binary, error) {
 	c := &m.binary
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+		return image.Binary{}, context.Cause(ctx)
+	}
 	if c.binary.Path != "" {
 		if now, err := stampOf(c.binary.Path); err == nil && now == c.stamp {
 			return c.binary, nil

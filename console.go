@@ -113,7 +113,7 @@ func (v *VM) Detach(ctx context.Context, keeper []string) error {
 	return v.letGo()
 }
 
-// keepAgain makes this process the keeper after all.
+// keepAgain takes the console back from a keeper that did not come to life.
 func (v *VM) keepAgain() error {
 	keeper, err := v.console().Keep()
 	if err != nil {

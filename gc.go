@@ -88,7 +88,7 @@ func garbage(view *ledger.View) (string, error) {
 		return "", err
 	default:
 		process.Forget()
-		if _, started := view.Marks[markStarted]; started {
+		if wanted(view) {
 			return "", nil
 		}
 		return "its start was cut short", nil
@@ -97,6 +97,13 @@ func garbage(view *ledger.View) (string, error) {
 		return "its start was cut short", nil
 	}
 	return "its Firecracker has ended", nil
+}
+
+// wanted tells a VM from what is left of a start that was cut short.
+func wanted(view *ledger.View) bool {
+	_, started := view.Marks[markStarted]
+	_, left := view.Marks[markLeft]
+	return started || left
 }
 
 // reap releases all that a VM without owner has.
@@ -128,7 +135,7 @@ func (m *Manager) reclaim(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if _, started := view.Marks[markStarted]; started || view.Owned {
+	if wanted(view) || view.Owned {
 		return errTaken(id)
 	}
 	return m.reap(ctx, id)

@@ -63,7 +63,8 @@ func New(opts Options) (*Manager, error) {
 	}
 	return &Manager{
 		opts: opts, log: opts.Logger, runtime: runtime, data: data,
-		vms: map[vmconfig.ID]*VM{},
+		binary: binaryCache{turn: make(chan struct{}, 1)},
+		vms:    map[vmconfig.ID]*VM{},
 	}, nil
 }
 

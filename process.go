@@ -115,6 +115,8 @@ func (v *VM) watch(process *proc.Process, keeper *console.Keeper) {
 	go func() {
 		if process.Ended() {
 			v.onExit(process.Status())
+		} else {
+			close(v.gone) // nobody will learn of its end: see end
 		}
 	}()
 }

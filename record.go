@@ -29,7 +29,10 @@ const (
 )
 
 // Marks in a VM's ledger.
-const markStarted = "started" // the guest runs: what follows is not a half-made start
+const (
+	markStarted = "started" // the guest runs: what follows is not a half-made start
+	markLeft    = "left"    // its owner let go of it alive, on purpose
+)
 
 // maxSocketPath is the kernel's limit for the path of a Unix socket, without the closing NUL.
 const maxSocketPath = 107

@@ -234,7 +234,7 @@ func (v *VM) startFailed(ctx context.Context, op operation, cause error) error {
 	if ended := v.endedSoon(); ended != nil && !errors.Is(cause, ProcessExited) && ctx.Err() == nil {
 		cause = errors.Join(v.exited(), cause)
 	}
-	failure := &Error{Code: errcode.Of(cause, errcode.StartFailed), Op: string(op) + " vm", Subject: string(v.id), Err: cause}
+	failure := &Error{Code: errcode.Of(cause, errcode.StartFailed), Op: string(op) + " vm", Subject: string(v.id), Err: cause, StatusCode: statusOf(cause)}
 	for _, line := range v.logTail() {
 		failure.Details = append(failure.Details, errcode.Detail{Field: logName, Message: line})
 	}

@@ -71,7 +71,8 @@ func (v *VM) await(ctx context.Context, limit time.Duration) (ended bool, err er
 	defer timer.Stop()
 	select {
 	case <-v.gone:
-		return true, nil
+		_, err := v.end("stop vm")
+		return err == nil, err
 	case <-timer.C:
 		return false, nil
 	case <-ctx.Done():
@@ -86,7 +87,8 @@ func (v *VM) kill(ctx context.Context, process *proc.Process) error {
 	fault.Point("stop: SIGKILL")
 	select {
 	case <-v.gone:
-		return nil
+		_, err := v.end("stop vm")
+		return err
 	case <-ctx.Done():
 		return stopCancelled(ctx, v)
 	}
@@ -110,9 +112,19 @@ func (v *VM) Wait(ctx context.Context) (*Ended, error) {
 	}
 	select {
 	case <-v.gone:
-		return v.Ended(), nil
+		return v.end("wait for vm")
 	case <-ctx.Done():
 		return nil, &Error{Code: errcode.Cancelled, Op: "wait for vm", Subject: string(v.id), Err: context.Cause(ctx)}
+	}
+}
+
+// end tells what the closing of v.gone meant.
+func (v *VM) end(op string) (*Ended, error) {
+	if ended := v.Ended(); ended != nil {
+		return ended, nil
+	}
+	return nil, &Error{
+		Code: errcode.NoClient, Op: op, Subject: string(v.id), Err: errors.New("its manager has been closed"), Hint: "attach to the VM again",
 	}
 }
 
@@ -200,22 +212,10 @@ func (v *VM) release(ctx context.Context) error {
 	return nil
 }
 
-// close is letGo for a VM that is not used any more.
-func (v *VM) close() error {
-	err := v.letGo()
-	v.mu.Lock()
-	process := v.process
-	v.mu.Unlock()
-	if process != nil {
-		process.Forget()
-	}
-	return err
-}
-
 // letGo gives up ownership and the console, and leaves the VM as it is.
 func (v *VM) letGo() error {
 	v.mu.Lock()
-	led, keeper, client := v.ledger, v.keeper, v.client
+	led, keeper, state := v.ledger, v.keeper, v.state
 	v.ledger, v.keeper = nil, nil
 	if led != nil {
 		v.attached = new(led.View().Created)
@@ -225,11 +225,27 @@ func (v *VM) letGo() error {
 	if keeper != nil {
 		errs = append(errs, keeper.Leave())
 	}
-	if client != nil {
-		errs = append(errs, client.Close())
+	if led != nil && state.alive() {
+		errs = append(errs, led.Mark(markLeft))
 	}
 	if led != nil {
 		errs = append(errs, led.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// close ends all that this process has to do with the VM. A child goes on being
+// watched, since somebody has to reap it.
+func (v *VM) close() error {
+	err := v.letGo()
+	v.mu.Lock()
+	client, process := v.client, v.process
+	v.mu.Unlock()
+	if client != nil {
+		err = errors.Join(err, client.Close())
+	}
+	if process != nil {
+		process.Forget()
+	}
+	return err
 }

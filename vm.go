@@ -38,7 +38,7 @@ type VM struct {
 	tracking bool            // a loaded snapshot tracks dirty pages
 	asked    bool            // we made the process end, so that its status is no failure
 	ended    *Ended
-	gone     chan struct{} // closed when ended is set
+	gone     chan struct{} // closed when ended is set, or when nobody watches any more
 }
 
 func newVM(m *Manager, id vmconfig.ID, config *vmconfig.Config) *VM {

@@ -47,7 +47,10 @@ func JailerPath(dataDir string, v firecracker.Version, arch string) string {
 	return filepath.Join(BinDir(dataDir), "jailer-"+v.String()+"-"+arch)
 }
 
-const opInspect = "inspect firecracker"
+const (
+	opInspect = "inspect firecracker"
+	hintPath  = "give the path of the binary out of Firecracker's release archive (--firecracker, SMARTVM_FIRECRACKER)"
+)
 
 // Inspect verifies a Firecracker binary before it is executed (a regular
 // executable for this machine that nobody but root and this user may write) and
@@ -58,7 +61,7 @@ func Inspect(ctx context.Context, path string) (Binary, error) {
 		target, err = filepath.Abs(target)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return Binary{}, &errcode.Error{Code: errcode.BinaryNotFound, Op: opInspect, Subject: path, Err: fs.ErrNotExist}
+		return Binary{}, &errcode.Error{Code: errcode.BinaryNotFound, Op: opInspect, Subject: path, Err: fs.ErrNotExist, Hint: hintPath}
 	}
 	if err != nil {
 		return Binary{}, unusable(path, err, "")
@@ -84,7 +87,7 @@ func verify(path string) error {
 		return unusable(path, err, "")
 	}
 	if !info.Mode().IsRegular() {
-		return unusable(path, errors.New("is not a regular file"), "")
+		return unusable(path, errors.New("is not a regular file"), hintPath)
 	}
 	for p := path; ; p = filepath.Dir(p) {
 		if err := trusted(p); err != nil {

@@ -21,7 +21,7 @@ func Find(ctx context.Context, path, dataDir string, want firecracker.Version) (
 	if path != "" {
 		b, err := Inspect(ctx, path)
 		if err == nil && !want.IsZero() && b.Version != want {
-			err = unusable(path, errors.New("it is "+b.Version.String()+", "+want.String()+" is wanted"), "")
+			err = unusable(path, errors.New("it is "+b.Version.String()+", "+want.String()+" is wanted"), "give the path of that release, or demand no version")
 		}
 		return b, err
 	}
