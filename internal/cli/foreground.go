@@ -107,7 +107,8 @@ func (a *app) forwardInput(ctx context.Context, vm *smartvm.VM) {
 	}
 	go func() {
 		_, err := io.Copy(&guestInput{ctx, vm}, a.stdin)
-		if err != nil && ctx.Err() == nil && !errors.Is(err, errcode.ProcessExited) && !errors.Is(err, errcode.InvalidState) {
+		gone := errors.Is(err, errcode.ProcessExited) || errors.Is(err, errcode.InvalidState) || errors.Is(err, unix.EPIPE)
+		if err != nil && ctx.Err() == nil && !gone {
 			a.say("warning: the guest gets no more input: %v", err)
 		}
 	}()

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -153,6 +154,9 @@ func joined(err error) []error {
 
 // usualHint says what to try where the error itself does not know.
 func usualHint(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return "what was begun has been undone; run it again"
+	}
 	switch errcode.Of(err, "") {
 	case "":
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {

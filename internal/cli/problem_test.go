@@ -15,8 +15,8 @@ import (
 func TestProblemSeparatesTheCauseFromDetailsAndHint(t *testing.T) {
 	t.Parallel()
 	inner := &errcode.Error{Code: errcode.InsecurePath, Op: "open", Subject: "/d", Err: errors.New("not yours"), Hint: "chown it"}
-	one := []errcode.Detail{{Field: "a", Message: "is bad"}}
-	two := append(one, errcode.Detail{Field: "b", Message: "is worse"})
+	two := []errcode.Detail{{Field: "a", Message: "is bad"}, {Field: "b", Message: "is worse"}}
+	one := two[:1]
 	for name, c := range map[string]struct {
 		err  error
 		want string

@@ -35,7 +35,7 @@ func TestScriptsOnGuests(t *testing.T) { runScripts(t, "testdata/guest", hosttes
 // bytes, and are on a tmpfs.
 func runScripts(t *testing.T, dir, firecracker string) {
 	t.Helper()
-	base, err := os.MkdirTemp("/dev/shm", "svcli")
+	base, err := os.MkdirTemp("/dev/shm", "svcli") //nolint:usetesting // the name of t.TempDir is too long
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func runScripts(t *testing.T, dir, firecracker string) {
 		UpdateScripts:       os.Getenv("UPDATE_GOLDEN") != "",
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"eventually": eventually},
 		Setup: func(env *testscript.Env) error {
-			home, err := os.MkdirTemp(base, "")
+			home, err := os.MkdirTemp(base, "") //nolint:usetesting // as above
 			if err != nil {
 				return err
 			}

@@ -10,8 +10,8 @@ import (
 // interruption is why a context ended: a signal.
 type interruption struct{ signal os.Signal }
 
-// Error returns "interrupted (terminated)".
-func (i interruption) Error() string { return "interrupted (" + i.signal.String() + ")" }
+// Error returns "stopped by a signal: interrupt".
+func (i interruption) Error() string { return "stopped by a signal: " + i.signal.String() }
 
 // Unwrap lets the error match that of a context.
 func (interruption) Unwrap() error { return context.Canceled }

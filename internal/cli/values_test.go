@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
 
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/vmconfig"
@@ -125,4 +126,25 @@ func TestAgeHasOneUnit(t *testing.T) {
 			t.Errorf("%s: %s, want %s", d, got, want)
 		}
 	}
+}
+
+func FuzzFlagValues(f *testing.F) {
+	for _, seed := range []string{"512M", "a,ro,id=x", "3:v.sock", "ctrl-]", "debug", ",", "=", ":"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		memory, key, level := new(mebibytes), new(controlKey), new(logLevel)
+		for _, value := range []pflag.Value{memory, key, level, new(driveFlags), new(vsockFlag), new(wholeNumber)} {
+			if value.Set(text) != nil {
+				continue
+			}
+			printed := value.String()
+			switch value {
+			case memory, key, level: // what is printed means the same
+				if err := value.Set(printed); err != nil || value.String() != printed {
+					t.Errorf("%s %q: %q, %v", value.Type(), text, printed, err)
+				}
+			}
+		}
+	})
 }
