@@ -217,3 +217,30 @@ func TestClosedManagerReleasesWaitersOfFoundVMs(t *testing.T) {
 	wantCode(t, <-done, smartvm.NoClient)
 	wantState(t, vm, smartvm.Running)
 }
+
+// A guest that ends while it is handed over must lose neither its last words nor
+// its exit status.
+func TestDetachMissesNothingOfAGuestThatEnds(t *testing.T) {
+	s := bootSite(t)
+	self, err := os.Executable()
+	must(t, err)
+	for range 10 {
+		vm := s.boot(hello.Exit)
+		err := vm.Detach(patient(t), []string{self, keeperProgram, s.runtime, s.data, vm.ID()})
+		if err != nil && !errors.Is(err, smartvm.InvalidState) { // it was faster than we are
+			t.Fatal(err)
+		}
+		if out := follow(t, vm, smartvm.ConsoleOptions{}).rest(); !strings.HasSuffix(out, hello.Goodbye+"\r\n") {
+			t.Errorf("the last words are %q", out)
+		}
+		var entry smartvm.Entry
+		until(t, "the end to be recorded", func() bool {
+			entry, err = s.Inspect(patient(t), vm.ID())
+			return err != nil || entry.Ended != nil && entry.Ended.Status.Known
+		})
+		if err != nil || entry.State != smartvm.Stopped || !entry.Ended.Status.Success() {
+			t.Errorf("entry %+v, %v", entry, err)
+		}
+		must(t, vm.Cleanup(patient(t)))
+	}
+}

@@ -3,9 +3,11 @@ package smartvm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -73,21 +75,29 @@ func (v *VM) KeepConsole(ctx context.Context) error {
 	if err != nil {
 		return consoleError("keep console", v.id, err)
 	}
+	if err := touch(filepath.Join(v.Dir(), keptName)); err != nil {
+		return errors.Join(consoleError("keep console", v.id, err), keeper.Leave())
+	}
 	select {
 	case <-v.gone:
 	case <-ctx.Done():
 		return errors.Join(context.Cause(ctx), keeper.Leave())
 	}
+	ended, err := v.end("keep console")
+	if err != nil {
+		return errors.Join(err, keeper.Leave())
+	}
 	if err := keeper.Err(); err != nil {
 		return consoleError("keep console", v.id, err)
 	}
-	return writeJSON(filepath.Join(v.Dir(), endedName), v.Ended())
+	return recordEnd(v.Dir(), ended)
 }
 
 // Detach leaves the VM to itself: this process no longer owns it, and its end
 // is not affected by the end of this process. keeper is the command line of a
 // program that attaches to the VM and calls KeepConsole; without one, the
-// output that nobody reads is kept only up to the size of a pipe.
+// output that nobody reads is kept only up to the size of a pipe. Detach returns
+// when the keeper is at work, so that nothing of the VM's output or end is missed.
 //
 // The VM can still be used through v, as one that was attached to.
 func (v *VM) Detach(ctx context.Context, keeper []string) error {
@@ -103,11 +113,8 @@ func (v *VM) Detach(ctx context.Context, keeper []string) error {
 		return nil // it is detached already
 	}
 	if len(keeper) > 0 && ours != nil {
-		if err := ours.Leave(); err != nil {
-			return consoleError("leave console", v.id, err)
-		}
-		if err := v.startKeeper(keeper); err != nil {
-			return errors.Join(err, v.keepAgain())
+		if err := v.handOver(ctx, ours, keeper); err != nil {
+			return errors.Join(consoleError("hand over console", v.id, err), v.keepAgain())
 		}
 	}
 	return v.letGo()
@@ -125,30 +132,67 @@ func (v *VM) keepAgain() error {
 	return nil
 }
 
-// startKeeper starts the process that keeps the console from now on.
-func (v *VM) startKeeper(command []string) error {
-	stdin, err := os.OpenFile(filepath.Join(v.Dir(), keeperName), os.O_RDONLY|os.O_CREATE, 0o600)
+// keeperTimeout bounds the wait for a keeper, which needs some 20 ms.
+const keeperTimeout = 10 * time.Second
+
+// handOver gives the console to a process of its own.
+func (v *VM) handOver(ctx context.Context, ours *console.Keeper, command []string) error {
+	// The FIFO must be open for reading all the time: if Firecracker ended while
+	// nobody has it open, what is in it would be lost. As the keeper's standard
+	// input it also is what the keeper can be found by.
+	fifo, err := v.console().Hold()
 	if err != nil {
-		return consoleError("start keeper", v.id, err)
+		return err
 	}
-	defer stdin.Close()
+	defer fifo.Close()
+	changed, err := v.manager.watcher.Dir(v.Dir())
+	if err != nil {
+		return err
+	}
+	defer changed.Close()
+	if err := ours.Leave(); err != nil {
+		return err
+	}
+	process, err := v.startKeeper(fifo, command)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, keeperTimeout)
+	defer cancel()
+	for {
+		if _, err := os.Lstat(filepath.Join(v.Dir(), keptName)); err == nil {
+			return nil
+		}
+		select {
+		case <-changed.C:
+		case <-process.Done():
+			return fmt.Errorf("the keeper ended with %s; see %s", process.Status(), filepath.Join(v.Dir(), stderrName))
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("the keeper does not begin: %w", context.Cause(ctx)), process.Kill(context.WithoutCancel(ctx)))
+		}
+	}
+}
+
+// startKeeper starts the process that keeps the console from now on.
+func (v *VM) startKeeper(stdin *os.File, command []string) (*proc.Process, error) {
 	stderr, err := os.OpenFile(filepath.Join(v.Dir(), stderrName), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		return consoleError("start keeper", v.id, err)
+		return nil, err
 	}
 	defer stderr.Close()
 	resource := &proc.Resource{Role: roleKeeper}
 	if resource.Stdin, err = proc.Identify(stdin); err != nil {
-		return consoleError("start keeper", v.id, err)
+		return nil, err
 	}
-	return v.ledger.Make(resource, func() error {
-		process, err := proc.Start(proc.Spec{
+	var process *proc.Process
+	err = v.ledger.Make(resource, func() error {
+		process, err = proc.Start(proc.Spec{
 			Path: command[0], Args: command[1:], Dir: "/", Stdin: stdin, Stdout: stderr, Stderr: stderr,
 		})
-		if err != nil {
-			return consoleError("start keeper", v.id, err)
+		if err == nil {
+			resource.ID = process.ID()
 		}
-		resource.ID = process.ID()
-		return nil
+		return err
 	})
+	return process, err
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/internal/console"
+	"github.com/smartvm/smartvm/internal/ledger"
 	"github.com/smartvm/smartvm/internal/proc"
 	"github.com/smartvm/smartvm/vmconfig"
 )
@@ -143,14 +144,14 @@ var errNotDrained = errors.New("the console does not end with its process")
 
 func (v *VM) onExit(status proc.Status) {
 	v.mu.Lock()
-	keeper, asked, ours := v.keeper, v.asked, v.ledger != nil
+	keeper, asked := v.keeper, v.asked
 	v.mu.Unlock()
 	if keeper != nil {
 		v.drain(keeper)
 	}
 	ended := &Ended{Time: time.Now(), Status: status, Asked: asked || v.askedByAnyone(), Log: v.logTail()}
-	if ours { // for other processes; our clean-up waits for gone before it removes it
-		if err := writeJSON(filepath.Join(v.Dir(), endedName), ended); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if v.tells() { // our clean-up waits for gone before it removes the file
+		if err := recordEnd(v.Dir(), ended); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			v.manager.log.Warn("the end of a VM could not be recorded", slog.String("vm", v.ID()), slog.Any("err", err))
 		}
 	}
@@ -161,6 +162,19 @@ func (v *VM) onExit(status proc.Status) {
 		v.manager.log.Info("a VM ended by itself", slog.String("vm", v.ID()), slog.String("status", status.String()), slog.String("state", string(v.state)))
 	}
 	close(v.gone)
+}
+
+// tells reports whether it is on us to tell other processes how the VM ended:
+// as its owner, or as the parent of its process, who alone is sure to know.
+func (v *VM) tells() bool {
+	v.mu.Lock()
+	owned, process, made := v.ledger != nil, v.process, v.attached
+	v.mu.Unlock()
+	if owned || !process.Child() || made == nil {
+		return owned
+	}
+	view, err := ledger.Read(v.manager.RuntimeDir(), string(v.id), kinds())
+	return err == nil && view.Created.Equal(*made) // else the id is in use again
 }
 
 // askedByAnyone reports whether another process has stopped the VM.

@@ -24,7 +24,7 @@ const (
 	drivesName = "drives"
 	recordName = "vm.json"
 	endedName  = "ended.json"
-	keeperName = "keeper.stdin"
+	keptName   = "kept"  // exists once a keeper is at work
 	askedName  = "asked" // exists once any process has asked the VM to end
 )
 
@@ -83,6 +83,18 @@ func (e *Ended) state() State {
 		return Stopped
 	}
 	return Failed
+}
+
+// recordEnd writes down for other processes how Firecracker ended. Several may
+// have watched it, and only its parent is sure to know the status: what is known
+// is not replaced by what is not.
+func recordEnd(dir string, ended *Ended) error {
+	path := filepath.Join(dir, endedName)
+	var known Ended
+	if err := readJSON(path, &known); err == nil && known.Status.Known {
+		return nil
+	}
+	return writeJSON(path, ended)
 }
 
 // maxRecord bounds what is read of a file in a VM's directory.

@@ -20,8 +20,13 @@ type Response struct {
 	Deprecated bool
 }
 
-// Decode stores the body in the value that v points to.
-func (r *Response) Decode(v any) error { return json.Unmarshal(r.Body, v) }
+// Decode stores the body in the value that v points to. Numbers of unknown type
+// become json.Number, so that no digit of metadata is lost.
+func (r *Response) Decode(v any) error {
+	decoder := json.NewDecoder(bytes.NewReader(r.Body))
+	decoder.UseNumber()
+	return decoder.Decode(v)
+}
 
 // newResponse reads one of the three shapes that an error can have:
 //

@@ -68,6 +68,16 @@ func createFIFO(path string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
+// Hold opens the output for reading and reads nothing: what the guest has said
+// is not lost, even if Firecracker ends, until somebody keeps the console.
+func (c *Console) Hold() (*os.File, error) {
+	fd, err := unix.Open(c.outPath(), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: c.outPath(), Err: err}
+	}
+	return os.NewFile(uintptr(fd), c.outPath()), nil
+}
+
 // ErrKept says that another process is the keeper.
 var ErrKept = errors.New("the console is kept by another process")
 
@@ -83,17 +93,13 @@ type Keeper struct {
 // while Firecracker, or the [Ends], hold the FIFO open. The keeper ends by
 // itself when Firecracker has ended and all its output is in the log.
 func (c *Console) Keep() (*Keeper, error) {
-	fd, err := unix.Open(c.outPath(), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	fifo, err := c.Hold()
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: c.outPath(), Err: err}
+		return nil, err
 	}
-	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			err = ErrKept
-		}
-		return nil, errors.Join(err, unix.Close(fd))
+	if err := lock(fifo); err != nil {
+		return nil, errors.Join(err, fifo.Close())
 	}
-	fifo := os.NewFile(uintptr(fd), c.outPath())
 	log, err := openWriter(c.logDir(), c.limit)
 	if err != nil {
 		return nil, errors.Join(err, fifo.Close())
@@ -101,6 +107,22 @@ func (c *Console) Keep() (*Keeper, error) {
 	k := &Keeper{fifo: fifo, log: log, done: make(chan struct{})}
 	go k.move()
 	return k, nil
+}
+
+// lock makes the holder of an open FIFO the keeper.
+func lock(fifo *os.File) error {
+	conn, err := fifo.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var locked error
+	if err := conn.Control(func(fd uintptr) { locked = unix.Flock(int(fd), unix.LOCK_EX|unix.LOCK_NB) }); err != nil {
+		return err
+	}
+	if errors.Is(locked, unix.EWOULDBLOCK) {
+		return ErrKept
+	}
+	return locked
 }
 
 // move copies until the last writer has closed the FIFO. What can't be written

@@ -126,6 +126,9 @@ func ended(pidfd int) bool {
 // ID returns which process it is.
 func (p *Process) ID() ID { return p.id }
 
+// Child reports whether this program started the process.
+func (p *Process) Child() bool { return p.child }
+
 // Done is closed when the process has ended and, if it is a child of ours, been
 // reaped; or when the watch was given up, see [Process.Forget].
 func (p *Process) Done() <-chan struct{} { return p.done }
