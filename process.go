@@ -153,7 +153,10 @@ func (v *VM) onExit(status proc.Status) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	ended.Asked = ended.Asked || v.asked
-	v.ended, v.state = ended, ended.state()
+	v.ended = ended
+	if v.state != Failed { // a start that failed is not made good by the end of its process
+		v.state = ended.state()
+	}
 	if v.ledger != nil { // for other processes; the owner's clean-up removes it
 		if err := writeJSON(filepath.Join(v.Dir(), endedName), ended); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			v.manager.log.Warn("the end of a VM could not be recorded", slog.String("vm", v.ID()), slog.Any("err", err))

@@ -227,7 +227,8 @@ func (l *launch) await(ctx context.Context, client *firecracker.Client, changed 
 
 // startFailed undoes a start and gives its error a code.
 func (v *VM) startFailed(ctx context.Context, op operation, cause error) error {
-	if ended := v.endedSoon(); ended != nil && !errors.Is(cause, ProcessExited) && ctx.Err() == nil {
+	// A socket that hung up is the first that is seen of a process that has ended.
+	if ctx.Err() == nil && errors.Is(cause, errcode.SocketRequestFailed) && v.endedSoon() != nil {
 		cause = errors.Join(v.exited(), cause)
 	}
 	failure := &Error{Code: errcode.Of(cause, errcode.StartFailed), Op: string(op) + " vm", Subject: string(v.id), Err: cause, StatusCode: statusOf(cause)}
@@ -237,8 +238,8 @@ func (v *VM) startFailed(ctx context.Context, op operation, cause error) error {
 	for _, line := range v.logTail() {
 		failure.Details = append(failure.Details, errcode.Detail{Field: logName, Message: line})
 	}
+	v.setState(Failed) // first, so that the end of the process does not look like a stop
 	undone := v.release(ctx)
-	v.setState(Failed)
 	if undone != nil {
 		return errors.Join(failure, undone)
 	}
