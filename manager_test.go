@@ -84,7 +84,7 @@ func TestConfigIsCopiedInAndOut(t *testing.T) {
 	spoil := func(c *vmconfig.Config) {
 		c.BootSource.BootArgs = "two"
 		c.MachineConfig.MemSizeMiB = 9
-		c.Metadata["a"].(map[string]any)["b"] = "changed" //nolint:errcheck,forcetypeassert // as it was made
+		c.Metadata["a"].(map[string]any)["b"] = "changed"
 	}
 	spoil(&given)
 	spoil(vm.Config())
