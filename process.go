@@ -149,7 +149,7 @@ func (v *VM) onExit(status proc.Status) {
 	if keeper != nil {
 		v.drain(keeper)
 	}
-	ended := &Ended{Time: time.Now(), Status: status, Asked: asked, Log: v.logTail()}
+	ended := &Ended{Time: time.Now(), Status: status, Asked: asked || v.askedElsewhere(), Log: v.logTail()}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	ended.Asked = ended.Asked || v.asked
@@ -166,6 +166,12 @@ func (v *VM) onExit(status proc.Status) {
 		v.manager.log.Info("a VM ended by itself", slog.String("vm", v.ID()), slog.String("status", status.String()), slog.String("state", string(v.state)))
 	}
 	close(v.gone)
+}
+
+// askedElsewhere reports whether another process has stopped the VM.
+func (v *VM) askedElsewhere() bool {
+	_, err := os.Lstat(filepath.Join(v.Dir(), askedName))
+	return err == nil
 }
 
 // exitGrace is how long a process may need to be gone after its socket is.

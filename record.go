@@ -24,6 +24,7 @@ const (
 	drivesName = "drives"
 	recordName = "vm.json"
 	endedName  = "ended.json"
+	askedName  = "asked" // exists once a process has begun to stop the VM
 	keeperName = "keeper.stdin"
 )
 
