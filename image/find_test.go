@@ -28,7 +28,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// program makes a file at path that says text.
+// program makes a file at path that says text. Tests that use it are not parallel:
+// a process that another one starts at the same time holds the file open for
+// writing for a moment, and it could not be executed.
 func program(t *testing.T, path, text string) string {
 	t.Helper()
 	self, err := os.Executable()
@@ -87,7 +89,6 @@ func TestInspectTellsTheVersionOfTheRealOne(t *testing.T) {
 }
 
 func TestInspectFollowsLinks(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	path := release(t, filepath.Join(dir, "real"), "v1.12.1")
 	link := filepath.Join(dir, "link")
@@ -101,7 +102,6 @@ func TestInspectFollowsLinks(t *testing.T) {
 }
 
 func TestInspectRefusesWhatIsNotFirecracker(t *testing.T) {
-	t.Parallel()
 	for _, text := range []string{"", "Firecracker\n", "Firecracker vX\n", "Jailer v1.12.1\n", "v1.12.1\n"} {
 		path := program(t, filepath.Join(t.TempDir(), "firecracker"), text)
 		_, err := image.Inspect(t.Context(), path)
@@ -113,7 +113,6 @@ func TestInspectRefusesWhatIsNotFirecracker(t *testing.T) {
 }
 
 func TestInspectEndsWithItsContext(t *testing.T) {
-	t.Parallel()
 	path := release(t, filepath.Join(t.TempDir(), "firecracker"), "v1.12.1")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
