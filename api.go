@@ -23,7 +23,7 @@ func (v *VM) call(ctx context.Context, op operation, do func(context.Context, *f
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, errcode.SocketRequestFailed) && v.endedSoon() != nil {
+	if ctx.Err() == nil && errors.Is(err, errcode.SocketRequestFailed) && v.endedSoon() != nil {
 		err = errors.Join(v.exited(), err)
 	}
 	return &Error{Code: errcode.Of(err, errcode.APIError), Op: string(op), Subject: string(v.id), Err: err, StatusCode: statusOf(err)}
@@ -92,6 +92,9 @@ func (v *VM) GetMetadata(ctx context.Context) (data firecracker.Metadata, err er
 
 // UpdateDrive gives a drive another file. The file is used as it is: it is not staged.
 func (v *VM) UpdateDrive(ctx context.Context, id, path string) error {
+	if err := v.State().check(opUpdate, string(v.id)); err != nil {
+		return err
+	}
 	abs, err := filepath.Abs(path)
 	if err == nil {
 		err = readable(abs)

@@ -119,7 +119,9 @@ func (m *Manager) open(ctx context.Context, id vmconfig.ID, view *ledger.View) (
 	if err != nil {
 		return nil, &Error{Code: errcode.LedgerFailed, Op: "watch vm", Subject: string(id), Err: err}
 	}
-	v.client = firecracker.NewClient(v.SocketPath(), firecracker.ClientOptions{Version: rec.Binary.Version})
+	v.client = firecracker.NewClient(v.SocketPath(), firecracker.ClientOptions{
+		Version: rec.Binary.Version, BodyLimit: bodyLimit(rec.Config), Logger: m.opts.Logger,
+	})
 	v.state = Configuring
 	if _, started := view.Marks[markStarted]; started {
 		v.state = Running
@@ -144,7 +146,7 @@ func openProcess(view *ledger.View) (*proc.Process, error) {
 func (v *VM) lookBack(view *ledger.View) {
 	var ended Ended
 	if err := readJSON(filepath.Join(view.Dir, endedName), &ended); err != nil {
-		ended = Ended{Time: time.Now(), Asked: v.askedByAnyone(), Log: v.logTail()} // nobody saw it
+		ended = Ended{Time: time.Now(), Asked: v.askedElsewhere(), Log: v.logTail()} // nobody saw it
 	}
 	v.ended, v.state = &ended, ended.state()
 	close(v.gone)

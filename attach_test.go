@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm"
+	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/internal/hello"
 )
 
@@ -243,4 +245,72 @@ func TestDetachMissesNothingOfAGuestThatEnds(t *testing.T) {
 		}
 		must(t, vm.Cleanup(patient(t)))
 	}
+}
+
+// found is a VM as another process sees it.
+func (s *site) found(vm *smartvm.VM) *smartvm.VM {
+	s.t.Helper()
+	m, err := smartvm.New(s.opts)
+	must(s.t, err)
+	s.t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			s.t.Error(err)
+		}
+	})
+	found, err := m.Attach(patient(s.t), vm.ID())
+	must(s.t, err)
+	return found
+}
+
+func TestStopByAnotherProcessIsNoFailure(t *testing.T) {
+	s := bootSite(t)
+	vm := s.boot(hello.Stay)
+	found := s.found(vm)
+	must(t, found.Stop(patient(t), smartvm.StopOptions{Grace: never})) // SIGTERM
+	for _, v := range []*smartvm.VM{vm, found} {
+		if end := ended(t, v); !end.Asked {
+			t.Errorf("ended %+v, want that it was asked to", end)
+		}
+		wantState(t, v, smartvm.Stopped)
+	}
+	entry, err := s.Inspect(patient(t), vm.ID())
+	if err != nil || entry.State != smartvm.Stopped {
+		t.Errorf("entry %+v, %v", entry, err)
+	}
+}
+
+func TestFoundVMTakesAsMuchMetadataAsItsOwnersDoes(t *testing.T) {
+	s := bootSite(t)
+	config := s.config(hello.Stay)
+	config.Metadata = firecracker.Metadata{"a": strings.Repeat("x", 60<<10)}
+	vm := s.bootConfig(config)
+	found := s.found(vm)
+	for _, v := range []*smartvm.VM{vm, found} {
+		must(t, v.SetMetadata(patient(t), firecracker.Metadata{"b": strings.Repeat("y", 100<<10)}))
+	}
+	if got, err := found.GetMetadata(patient(t)); err != nil || len(got) != 1 {
+		t.Errorf("got %d keys, %v", len(got), err)
+	}
+}
+
+func TestManagerThatClosesDuringAStartLeavesAWholeVM(t *testing.T) {
+	gate := filepath.Join(shortDir(t), "gate")
+	s := fakeSite(t, fake{Gate: gate})
+	first, err := smartvm.New(s.opts)
+	must(t, err)
+	vm, err := first.CreateVM("heir", s.config())
+	must(t, err)
+	started, closed := make(chan error), make(chan error)
+	go func() { started <- vm.Start(patient(t)) }()
+	until(t, "the process", func() bool {
+		entry, err := s.Inspect(t.Context(), vm.ID())
+		return err == nil && entry.PID != 0
+	})
+	go func() { closed <- first.Close() }()
+	write(t, gate, nil)
+	must(t, <-started)
+	must(t, <-closed)
+	next, err := s.Adopt(patient(t), "heir")
+	must(t, err)
+	wantState(t, next, smartvm.Running)
 }

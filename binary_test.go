@@ -50,7 +50,7 @@ func TestBinaryThatCannotBeTrustedOrRunIsRefused(t *testing.T) {
 		}, "BINARY_UNUSABLE"},
 		{"another program", func(t *testing.T, path string) {
 			t.Helper()
-			write(t, path+".json", []byte(`{"Version":"v1.2.3 of something else"}`))
+			write(t, path+".json", []byte(`{"version":"v1.2.3 of something else"}`))
 		}, "BINARY_UNUSABLE"},
 		{"a link to nothing", func(t *testing.T, path string) {
 			t.Helper()
@@ -79,7 +79,7 @@ func TestBinaryIsLookedAtAgainWhenItWasReplaced(t *testing.T) {
 	must(t, err)
 	path := s.opts.FirecrackerPath
 	must(t, unix.Rename(fake{}.install(t), path))
-	write(t, path+".json", []byte(`{"Version":"v1.13.0"}`))
+	write(t, path+".json", []byte(`{"version":"v1.13.0"}`))
 	second, err := s.EnsureBinary(patient(t))
 	if err != nil || second == first || second.Version.String() != "v1.13.0" {
 		t.Errorf("first %v, then %v, %v", first, second, err)

@@ -3,6 +3,7 @@ package smartvm_test
 import (
 	"errors"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -23,7 +24,7 @@ func TestUpdateBalloonSaysThatTheGuestHasNoDriver(t *testing.T) {
 	config.Balloon = &firecracker.Balloon{AmountMiB: 1}
 	vm := s.bootConfig(config)
 	err := vm.UpdateBalloon(patient(t), 2)
-	if e := wantCode(t, err, smartvm.APIError); e.StatusCode != 400 || hintOf(err) == "" {
+	if e := wantCode(t, err, smartvm.APIError); e.StatusCode != http.StatusBadRequest || hintOf(err) == "" {
 		t.Errorf("status %d, hint %q", e.StatusCode, hintOf(err))
 	}
 }

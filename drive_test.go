@@ -1,6 +1,7 @@
 package smartvm_test
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -129,7 +130,7 @@ func TestUpdateDriveGivesTheGuestAnotherFile(t *testing.T) {
 	}
 	wantCode(t, vm.UpdateDrive(patient(t), "data", "/no/such/file"), smartvm.InvalidConfig)
 	e := wantCode(t, vm.UpdateDrive(patient(t), "other", two), smartvm.APIError)
-	if e.StatusCode != 400 {
+	if e.StatusCode != http.StatusBadRequest {
 		t.Errorf("status %d, want 400", e.StatusCode)
 	}
 }

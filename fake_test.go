@@ -19,17 +19,17 @@ import (
 // name, beside a file with this in it: a Firecracker's environment is empty.
 // The zero value does what the real one does, as far as the suite goes.
 type fake struct {
-	Version string            // of --version and the API; default v1.12.1
-	Stuck   bool              // --version does not end
-	Dies    bool              // ends at once, with Code
-	Code    int               // of its own end
-	Stderr  string            // printed first
-	Log     string            // logged first
-	Mute    bool              // never opens its socket
-	Gate    string            // opens its socket when this file exists
-	Refuse  map[string]string // calls that are refused, with their fault
-	Hang    []string          // calls that get no answer
-	EndsAt  string            // ends, with Code, when it is asked for this
+	Version string            `json:"version,omitempty"` // of --version and the API; default v1.12.1
+	Stuck   bool              `json:"stuck,omitempty"`   // --version does not end
+	Dies    bool              `json:"dies,omitempty"`    // ends at once, with Code
+	Code    int               `json:"code,omitempty"`    // of its own end
+	Stderr  string            `json:"stderr,omitempty"`  // printed first
+	Log     string            `json:"log,omitempty"`     // logged first
+	Mute    bool              `json:"mute,omitempty"`    // never opens its socket
+	Gate    string            `json:"gate,omitempty"`    // opens its socket when this file exists
+	Refuse  map[string]string `json:"refuse,omitempty"`  // calls that are refused, with their fault
+	Hang    []string          `json:"hang,omitempty"`    // calls that get no answer
+	EndsAt  string            `json:"ends_at,omitempty"` // ends, with Code, when it is asked for this
 }
 
 // install makes the fake a program and returns its path.

@@ -3,6 +3,7 @@ package smartvm_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,7 +71,7 @@ func TestStartUndoesItselfWhenFirecrackerFails(t *testing.T) {
 					t.Errorf("%q is not in: %v", text, err)
 				}
 			}
-			if tt.code == smartvm.APIError && e.StatusCode != 400 {
+			if tt.code == smartvm.APIError && e.StatusCode != http.StatusBadRequest {
 				t.Errorf("status %d, want 400", e.StatusCode)
 			}
 			if tt.fake.Log != "" && (len(e.Details) == 0 || !strings.Contains(e.Details[0].Message, logged)) {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/smartvm/smartvm/internal/ledger"
 )
 
@@ -129,7 +131,7 @@ func (m *Manager) reap(ctx context.Context, id string) error {
 // reclaim frees an id that only a start that was cut short holds.
 func (m *Manager) reclaim(ctx context.Context, id string) error {
 	view, err := ledger.Read(m.RuntimeDir(), id, kinds())
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) { // it is no directory of ours
 		return nil
 	}
 	if err != nil {

@@ -59,10 +59,10 @@ func TestGCRemovesWhatEndedWithoutOwnerAndNothingElse(t *testing.T) {
 	if diff := cmp.Diff(before, append(tree(t, s.runtime), tree(t, s.data)...)); diff != "" {
 		t.Errorf("a dry run changes: %s", diff)
 	}
-	real, err := s.GC(patient(t), smartvm.GCOptions{})
+	removed, err := s.GC(patient(t), smartvm.GCOptions{})
 	must(t, err)
-	if diff := cmp.Diff(dry, real); diff != "" || len(real) != 4 || real[0].ID != "ended" {
-		t.Errorf("removed %+v, other than announced: %s", real, diff)
+	if diff := cmp.Diff(dry, removed); diff != "" || len(removed) != 4 || removed[0].ID != "ended" {
+		t.Errorf("removed %+v, other than announced: %s", removed, diff)
 	}
 	if again, err := s.GC(patient(t), smartvm.GCOptions{}); err != nil || len(again) != 0 {
 		t.Errorf("a second collection removes %+v, %v", again, err)
@@ -125,7 +125,6 @@ func TestInventoryListsEveryVMOfTheDirectory(t *testing.T) {
 }
 
 func TestLookingAtAVMSaysNothingAboutItsEnd(t *testing.T) {
-	hosttest.Boot(t)
 	var log strings.Builder
 	s := newSite(t, smartvm.Options{
 		FirecrackerPath: hosttest.Boot(t), Logger: slog.New(slog.NewTextHandler(&log, nil)),

@@ -1,8 +1,11 @@
 package smartvm_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -169,4 +172,40 @@ func TestDirectoryAppearsWithStartAndGoesWithCleanup(t *testing.T) {
 	if err := vm.Start(patient(t)); codeOf(err) != smartvm.InvalidState {
 		t.Errorf("start after the clean-up = %v, want INVALID_STATE", err)
 	}
+}
+
+func TestFilesThatTheUserNamedStayAfterTheVM(t *testing.T) {
+	s := bootSite(t)
+	config := s.config(hello.Stay)
+	config.Logger = &firecracker.Logger{LogPath: filepath.Join(s.files, "log"), Level: "Info"}
+	config.Metrics = &firecracker.Metrics{MetricsPath: filepath.Join(s.files, "metrics")}
+	vm := s.bootConfig(config)
+	must(t, vm.Cleanup(patient(t)))
+	for _, path := range []string{config.Logger.LogPath, config.Metrics.MetricsPath} {
+		if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+			t.Errorf("%s is gone or empty: %v", path, err)
+		}
+	}
+	if end := vm.Ended(); end == nil || len(end.Log) == 0 {
+		t.Error("the log's last lines were not kept")
+	}
+}
+
+func TestCleanupWaitsForItsTurnUnderItsContext(t *testing.T) {
+	gate := filepath.Join(shortDir(t), "gate")
+	s := fakeSite(t, fake{Gate: gate})
+	vm := s.create("", s.config())
+	started := make(chan error)
+	go func() { started <- vm.Start(patient(t)) }()
+	until(t, "the process", func() bool {
+		entry, err := s.Inspect(t.Context(), vm.ID())
+		return err == nil && entry.PID != 0
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), brief)
+	defer cancel()
+	if err := vm.Cleanup(ctx); !errors.Is(err, context.DeadlineExceeded) || codeOf(err) == "" {
+		t.Errorf("clean up = %v, want the context's error", err)
+	}
+	write(t, gate, nil)
+	must(t, <-started)
 }

@@ -21,7 +21,7 @@ const (
 	ownerProgram  = "own-vm"       // RUNTIME DATA FIRECRACKER KERNEL ID: starts a VM and holds it until its input ends
 )
 
-func TestMain(m *testing.M) { os.Exit(act(m)) } //nolint:revive // the exit code is that of the program it plays
+func TestMain(m *testing.M) { os.Exit(act(m)) }
 
 func act(m *testing.M) int {
 	if f, ok := played(os.Args[0]); ok {

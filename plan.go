@@ -46,10 +46,7 @@ type stageJob struct {
 // makePlan resolves a config. Nothing is changed on the host; every missing
 // file is reported at once.
 func makePlan(given *vmconfig.Config, dir string, persist bool) (*plan, error) {
-	p := &plan{config: given.Clone(), body: firecracker.DefaultBodyLimit}
-	if data, err := json.Marshal(given.Metadata); err == nil {
-		p.body = max(p.body, 2*len(data)) // room for what is set later
-	}
+	p := &plan{config: given.Clone(), body: bodyLimit(given)}
 	if _, err := p.files.Add(roleSocket, filepath.Join(dir, socketName)); err != nil {
 		return nil, err
 	}
@@ -90,6 +87,16 @@ func makePlan(given *vmconfig.Config, dir string, persist bool) (*plan, error) {
 		}
 	}
 	return p, nil
+}
+
+// bodyLimit returns how many bytes a request may have: twice the metadata, so
+// that there is room for what is set later.
+func bodyLimit(c *vmconfig.Config) int {
+	data, err := json.Marshal(c.Metadata)
+	if err != nil {
+		return firecracker.DefaultBodyLimit
+	}
+	return max(firecracker.DefaultBodyLimit, 2*len(data))
 }
 
 // staged reports whether the VM gets a copy of a drive: by default when it is

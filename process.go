@@ -149,7 +149,7 @@ func (v *VM) onExit(status proc.Status) {
 	if keeper != nil {
 		v.drain(keeper)
 	}
-	ended := &Ended{Time: time.Now(), Status: status, Asked: asked || v.askedByAnyone(), Log: v.logTail()}
+	ended := &Ended{Time: time.Now(), Status: status, Asked: asked || v.askedElsewhere(), Log: v.logTail()}
 	if v.tells() { // our clean-up waits for gone before it removes the file
 		if err := recordEnd(v.Dir(), ended); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			v.manager.log.Warn("the end of a VM could not be recorded", slog.String("vm", v.ID()), slog.Any("err", err))
@@ -157,7 +157,10 @@ func (v *VM) onExit(status proc.Status) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.ended, v.state = ended, ended.state()
+	v.ended = ended
+	if v.state != Failed { // a start that failed is not made good by the end of its process
+		v.state = ended.state()
+	}
 	if !ended.Asked {
 		v.manager.log.Info("a VM ended by itself", slog.String("vm", v.ID()), slog.String("status", status.String()), slog.String("state", string(v.state)))
 	}
@@ -177,8 +180,8 @@ func (v *VM) tells() bool {
 	return err == nil && view.Created.Equal(*made) // else the id is in use again
 }
 
-// askedByAnyone reports whether another process has stopped the VM.
-func (v *VM) askedByAnyone() bool {
+// askedElsewhere reports whether another process has stopped the VM.
+func (v *VM) askedElsewhere() bool {
 	_, err := os.Lstat(filepath.Join(v.Dir(), askedName))
 	return err == nil
 }

@@ -24,8 +24,8 @@ const (
 	drivesName = "drives"
 	recordName = "vm.json"
 	endedName  = "ended.json"
+	askedName  = "asked" // exists once a process has begun to stop the VM
 	keptName   = "kept"  // exists once a keeper is at work
-	askedName  = "asked" // exists once any process has asked the VM to end
 )
 
 // Marks in a VM's ledger.

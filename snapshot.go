@@ -13,6 +13,9 @@ import (
 // diff snapshot needs track_dirty_pages in the machine config. Disks are not
 // part of it. Relative paths start at the working directory of this process.
 func (v *VM) CreateSnapshot(ctx context.Context, params firecracker.SnapshotCreateParams) error {
+	if err := v.State().check(opCreateSnapshot, string(v.id)); err != nil {
+		return err
+	}
 	if params.SnapshotType == firecracker.DiffSnapshot && !v.tracksDirtyPages() {
 		return &Error{
 			Code: errcode.InvalidConfig, Op: string(opCreateSnapshot), Subject: string(v.id),

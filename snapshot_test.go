@@ -1,6 +1,7 @@
 package smartvm_test
 
 import (
+	"net/http"
 	"path/filepath"
 	"testing"
 	"time"
@@ -89,7 +90,7 @@ func TestFailedLoadEndsTheVM(t *testing.T) {
 	vm := s.create("", s.config())
 	must(t, vm.Launch(patient(t)))
 	err := vm.LoadSnapshot(patient(t), load)
-	if e := wantCode(t, err, smartvm.APIError); e.StatusCode != 400 {
+	if e := wantCode(t, err, smartvm.APIError); e.StatusCode != http.StatusBadRequest {
 		t.Errorf("status %d, want 400", e.StatusCode)
 	}
 	ended(t, vm)

@@ -231,15 +231,19 @@ func (l *launch) await(ctx context.Context, client *firecracker.Client, changed 
 
 // startFailed undoes a start and gives its error a code.
 func (v *VM) startFailed(ctx context.Context, op operation, cause error) error {
-	if ended := v.endedSoon(); ended != nil && !errors.Is(cause, ProcessExited) && ctx.Err() == nil {
+	// A socket that hung up is the first that is seen of a process that has ended.
+	if ctx.Err() == nil && errors.Is(cause, errcode.SocketRequestFailed) && v.endedSoon() != nil {
 		cause = errors.Join(v.exited(), cause)
 	}
 	failure := &Error{Code: errcode.Of(cause, errcode.StartFailed), Op: string(op) + " vm", Subject: string(v.id), Err: cause, StatusCode: statusOf(cause)}
+	if inner := errcode.Of(cause, ""); inner == "" && (errors.Is(cause, unix.ENOSPC) || errors.Is(cause, unix.EDQUOT)) {
+		failure.Code, failure.Hint = errcode.NoSpace, "free some room or inodes there, or choose another runtime directory (SMARTVM_RUNTIME_DIR)"
+	}
 	for _, line := range v.logTail() {
 		failure.Details = append(failure.Details, errcode.Detail{Field: logName, Message: line})
 	}
+	v.setState(Failed) // first, so that the end of the process does not look like a stop
 	undone := v.release(ctx)
-	v.setState(Failed)
 	if undone != nil {
 		return errors.Join(failure, undone)
 	}
@@ -250,20 +254,3 @@ var (
 	errNoProcess = errors.New("there is no Firecracker process")
 	errNoSocket  = errors.New("firecracker's API did not answer")
 )
-
-// checkKVM fails early and with a remedy; Firecracker would notice only when
-// the guest is to start.
-func checkKVM() error {
-	err := unix.Access("/dev/kvm", unix.R_OK|unix.W_OK)
-	if err == nil {
-		return nil
-	}
-	e := &Error{Code: errcode.KVMUnavailable, Op: "open", Subject: "/dev/kvm", Err: err}
-	switch {
-	case errors.Is(err, unix.ENOENT):
-		e.Hint = "load the module kvm_intel or kvm_amd; in a virtual machine, enable nested virtualisation"
-	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		e.Hint = "join the group kvm (usermod -aG kvm USER) and log in again"
-	}
-	return e
-}

@@ -32,8 +32,8 @@ func (v *VM) Stop(ctx context.Context, opts StopOptions) error {
 	process, state := v.process, v.state
 	v.asked = true
 	v.mu.Unlock()
-	if err := touch(filepath.Join(v.Dir(), askedName)); err != nil {
-		v.manager.log.Warn("that a VM is stopped could not be noted for other processes", slog.String("vm", v.ID()), slog.Any("err", err))
+	if err := touch(filepath.Join(v.Dir(), askedName)); err != nil { // for whoever else watches it
+		v.manager.log.Warn("other processes will take the stop for a failure", slog.String("vm", v.ID()), slog.Any("err", err))
 	}
 	if state == Running && opts.Grace > 0 && v.pressCtrlAltDel(ctx, opts.Grace) {
 		if ended, err := v.await(ctx, opts.Grace); ended || err != nil {
@@ -234,9 +234,12 @@ func (v *VM) letGo() error {
 	return errors.Join(errs...)
 }
 
-// close ends all that this process has to do with the VM. A child goes on being
-// watched, since somebody has to reap it.
+// close ends all that this process has to do with the VM, once the operation
+// that is under way has come to its end: half a start has no owner to undo it. A
+// child goes on being watched, since somebody has to reap it.
 func (v *VM) close() error {
+	v.turn <- struct{}{}
+	defer func() { <-v.turn }()
 	err := v.letGo()
 	v.mu.Lock()
 	client, process := v.client, v.process

@@ -2,6 +2,7 @@ package smartvm_test
 
 import (
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -16,14 +17,15 @@ import (
 
 // onBoth runs a claim on the fake and on the real Firecracker, so that they
 // can't drift apart.
-func onBoth(t *testing.T, claim func(t *testing.T, s *site)) {
+func onBoth(t *testing.T, claim func(s *site)) {
 	t.Helper()
-	t.Run("fake", func(t *testing.T) { claim(t, fakeSite(t, fake{})) })
-	t.Run("real", func(t *testing.T) { claim(t, bootSite(t)) })
+	t.Run("fake", func(t *testing.T) { claim(fakeSite(t, fake{})) })
+	t.Run("real", func(t *testing.T) { claim(bootSite(t)) })
 }
 
 func TestVMGoesFromStartToStop(t *testing.T) {
-	onBoth(t, func(t *testing.T, s *site) {
+	onBoth(t, func(s *site) {
+		t := s.t
 		vm := s.create("", s.config(hello.Stay))
 		wantState(t, vm, smartvm.Created)
 		must(t, vm.Start(patient(t)))
@@ -43,7 +45,8 @@ func TestVMGoesFromStartToStop(t *testing.T) {
 }
 
 func TestInfoIsThatOfTheInstance(t *testing.T) {
-	onBoth(t, func(t *testing.T, s *site) {
+	onBoth(t, func(s *site) {
+		t := s.t
 		vm := s.boot(hello.Stay)
 		info, err := vm.Info(patient(t))
 		must(t, err)
@@ -58,7 +61,8 @@ func TestInfoIsThatOfTheInstance(t *testing.T) {
 }
 
 func TestMetadataComesBackAsItWasSet(t *testing.T) {
-	onBoth(t, func(t *testing.T, s *site) {
+	onBoth(t, func(s *site) {
+		t := s.t
 		vm := s.boot(hello.Stay)
 		want := firecracker.Metadata{"a": map[string]any{"b": "c"}}
 		must(t, vm.SetMetadata(patient(t), want))
@@ -71,21 +75,23 @@ func TestMetadataComesBackAsItWasSet(t *testing.T) {
 }
 
 func TestRefusalHasStatusAndWords(t *testing.T) {
-	onBoth(t, func(t *testing.T, s *site) {
+	onBoth(t, func(s *site) {
+		t := s.t
 		vm := s.boot(hello.Stay)
 		client, err := vm.Client()
 		must(t, err)
 		must(t, client.Pause(patient(t)))
 		err = client.Do(patient(t), firecracker.StartInstance())
 		e := wantCode(t, err, smartvm.APIError)
-		if e.StatusCode != 400 || !strings.Contains(err.Error(), "is not supported after starting the microVM") || e.Hint == "" {
+		if e.StatusCode != http.StatusBadRequest || !strings.Contains(err.Error(), "is not supported after starting the microVM") || e.Hint == "" {
 			t.Errorf("got %d, hint %q: %v", e.StatusCode, e.Hint, err)
 		}
 	})
 }
 
 func TestKillIsNoticed(t *testing.T) {
-	onBoth(t, func(t *testing.T, s *site) {
+	onBoth(t, func(s *site) {
+		t := s.t
 		vm := s.boot(hello.Stay)
 		must(t, unix.Kill(s.pid(vm), unix.SIGKILL))
 		if end := ended(t, vm); end.Asked || end.Status.Signal != int(unix.SIGKILL) {
@@ -99,7 +105,8 @@ func TestKillIsNoticed(t *testing.T) {
 }
 
 func TestStateThatAnotherProcessChangedIsSeenBeforeActing(t *testing.T) {
-	onBoth(t, func(t *testing.T, s *site) {
+	onBoth(t, func(s *site) {
+		t := s.t
 		vm := s.boot(hello.Stay)
 		other := firecracker.NewClient(vm.SocketPath(), firecracker.ClientOptions{})
 		defer other.Close()
