@@ -32,8 +32,8 @@ test: ## run the tests, with real boots where KVM is usable; brings all it needs
 fuzz: ## run each fuzz target for FUZZTIME (10s)
 	@scripts/fuzz $(FUZZTIME)
 
-bench: ## run the benchmarks
-	@SMARTVM_FIRECRACKER="$$(scripts/get-firecracker)" $(GO) test -run '^$$' -bench . -benchmem ./...
+bench: ## measure against the raw floor of the same run; prints ratios, writes bench.json (ARGS='-quick')
+	@$(GO) run ./bench -firecracker "$$(scripts/get-firecracker)" -json bench.json $(ARGS)
 
 cover: ## show how much of each package the tests reach
 	@mkdir -p .cache

@@ -160,7 +160,7 @@ func mayUse(from, path string) bool {
 	}
 	for owned, owner := range owners {
 		if path == owned || strings.HasPrefix(path, owned+"/") {
-			return from == owner
+			return from == owner || from == "bench" && owned == "os/exec" // it compares with what others would do
 		}
 	}
 	return true

@@ -1,0 +1,78 @@
+package main
+
+import "math"
+
+// Goal is a figure that smartvm has to reach.
+type Goal struct {
+	Name    string  `json:"name"`
+	Limit   float64 `json:"limit"`
+	AtLeast bool    `json:"at_least"` // the limit is a lower one
+	Value   float64 `json:"value"`
+	Low     float64 `json:"low"`
+	High    float64 `json:"high"`
+	Verdict string  `json:"verdict"`
+}
+
+// Verdicts. A value whose interval lies on both sides of the limit proves nothing.
+const (
+	met        = "met"
+	missed     = "missed"
+	unresolved = "unresolved"
+)
+
+func ratioGoal(name string, limit float64, atLeast bool, r Ratio) Goal {
+	g := Goal{Name: name, Limit: limit, AtLeast: atLeast, Value: r.Value, Low: r.Low, High: r.High}
+	below, above := r.High <= limit, r.Low >= limit
+	if atLeast {
+		below, above = above, below
+	}
+	switch {
+	case below:
+		g.Verdict = met
+	case above:
+		g.Verdict = missed
+	default:
+		g.Verdict = unresolved
+	}
+	return g
+}
+
+// The limits.
+const (
+	startLimit = 1.10
+	rateLimit  = 0.90
+	cpuLimit   = 0.6 // ms
+	stageLimit = 1.10
+	holesLimit = 1.01 // a file system needs some blocks for itself
+)
+
+func (r *report) goals() []Goal {
+	goals := []Goal{}
+	for _, one := range r.One {
+		if one.Arm == armSmartvm {
+			goals = append(goals, ratioGoal("start of one VM / floor", startLimit, false, one.Floor))
+		}
+	}
+	for _, f := range r.Fleet {
+		if f.Arm == armSmartvm {
+			goals = append(goals,
+				ratioGoal("rate of a fleet / raw", rateLimit, true, f.Rate),
+				ratioGoal("controller CPU, ms per VM of a fleet", cpuLimit, false, Ratio{f.CPU, f.CPU, f.CPU}))
+		}
+	}
+	for _, s := range r.Staging {
+		if s.Way == methodSelf {
+			allocated := float64(s.Allocated) / (dataMiB * mib)
+			goals = append(goals,
+				ratioGoal("staging "+s.Pair+" / best way", stageLimit, false, s.Best),
+				ratioGoal("staging "+s.Pair+", allocated / data", holesLimit, false, Ratio{allocated, allocated, allocated}))
+		}
+	}
+	for i := range goals {
+		goals[i].Value = round(goals[i].Value)
+		goals[i].Low, goals[i].High = round(goals[i].Low), round(goals[i].High)
+	}
+	return goals
+}
+
+func round(x float64) float64 { return math.Round(x*1000) / 1000 }

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/smartvm/smartvm"
+	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/image"
+	"github.com/smartvm/smartvm/internal/hello"
+	"github.com/smartvm/smartvm/vmconfig"
+)
+
+// What every VM of this program has. Its log is written at the level that
+// smartvm chooses, so that no arm writes more than another.
+const (
+	vcpus    = 1
+	memMiB   = 128
+	logLevel = "Warning"
+	fileMode = 0o600
+	dirMode  = 0o700
+)
+
+// lab is what all arms share.
+type lab struct {
+	binary   image.Binary
+	memory   string // directory on a tmpfs
+	disk     string // directory on a disk
+	kernel   string
+	manager  *smartvm.Manager
+	random   *rand.Rand // of the order and the gaps; for one goroutine
+	children children
+	made     int            // raw VMs so far
+	cleanup  []func() error // newest last
+}
+
+func openLab(ctx context.Context, opts *options) (*lab, error) {
+	l := &lab{random: newRandom(opts.seed)}
+	err := l.open(ctx, opts)
+	if err != nil {
+		return nil, errors.Join(err, l.close())
+	}
+	// A read of a pipe ends when the process at its other end does.
+	stop := context.AfterFunc(ctx, l.children.killAll)
+	l.cleanup = append(l.cleanup, func() error { stop(); return nil })
+	return l, nil
+}
+
+func newRandom(seed uint64) *rand.Rand {
+	return rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // order, gaps and resampling are no secrets
+}
+
+func (l *lab) open(ctx context.Context, opts *options) (err error) {
+	if l.memory, err = l.tempDir(opts.memory); err != nil {
+		return err
+	}
+	if l.disk, err = l.tempDir(opts.disk); err != nil {
+		return err
+	}
+	l.kernel = filepath.Join(l.memory, "kernel")
+	if err := os.WriteFile(l.kernel, hello.Image(), fileMode); err != nil {
+		return err
+	}
+	l.manager, err = smartvm.New(smartvm.Options{
+		DataDir: filepath.Join(l.memory, "data"), RuntimeDir: filepath.Join(l.memory, "run"), FirecrackerPath: opts.firecracker,
+	})
+	if err != nil {
+		return err
+	}
+	l.cleanup = append(l.cleanup, l.closeManager)
+	// The manager asks a binary for its version once in its life, not once for each VM.
+	l.binary, err = l.manager.EnsureBinary(ctx)
+	return err
+}
+
+func (l *lab) tempDir(parent string) (string, error) {
+	dir, err := os.MkdirTemp(parent, "smartvm-bench-")
+	if err == nil {
+		l.cleanup = append(l.cleanup, func() error { return os.RemoveAll(dir) })
+	}
+	return dir, err
+}
+
+// cleanupTimeout bounds what is done after the last measurement, or an interrupt.
+const cleanupTimeout = time.Minute
+
+func (l *lab) closeManager() error {
+	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
+	defer cancel()
+	err := l.manager.Cleanup(ctx)
+	left, lerr := os.ReadDir(l.manager.RuntimeDir())
+	for _, entry := range left {
+		err = errors.Join(err, fmt.Errorf("smartvm left %s", entry.Name()))
+	}
+	return errors.Join(err, lerr, l.manager.Close())
+}
+
+// close undoes everything, and reports what the arms forgot.
+func (l *lab) close() error {
+	l.children.killAll()
+	var errs []error
+	for _, undo := range slices.Backward(l.cleanup) {
+		errs = append(errs, undo())
+	}
+	l.cleanup = nil
+	return errors.Join(append(errs, noChildren())...)
+}
+
+// noChildren checks that every process that was started has been reaped.
+func noChildren() error {
+	const file = "/proc/thread-self/children"
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(data) == 0 {
+		return nil // a kernel without the file can't tell
+	}
+	return errors.Join(err, fmt.Errorf("processes are left: %s", data))
+}
+
+// config is the VM as a user of the library describes it.
+func (l *lab) config() vmconfig.Config {
+	return vmconfig.Config{
+		BootSource:    firecracker.BootSource{KernelImagePath: l.kernel, BootArgs: hello.Mark},
+		MachineConfig: &firecracker.MachineConfig{VCPUCount: vcpus, MemSizeMiB: memMiB},
+	}
+}
+
+// file is the same VM as a --config-file.
+func (l *lab) file() []byte {
+	return []byte(`{"boot-source":` + l.bootSource() + `,"machine-config":` + machineConfig() + `,"drives":[]}`)
+}
+
+func (l *lab) bootSource() string {
+	return `{"kernel_image_path":` + strconv.Quote(l.kernel) + `,"boot_args":"` + hello.Mark + `"}`
+}
+
+func machineConfig() string {
+	return `{"vcpu_count":` + strconv.Itoa(vcpus) + `,"mem_size_mib":` + strconv.Itoa(memMiB) + `}`
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// column takes one number out of each sample.
+func column[S any](samples []S, of func(S) float64) []float64 {
+	out := make([]float64, len(samples))
+	for i, s := range samples {
+		out[i] = of(s)
+	}
+	return out
+}
+
+func marker(s sample) float64 { return milliseconds(s.marker) }
+
+// one runs the arms that start one VM. The floor is always among them.
+func (r *report) one(ctx context.Context, l *lab, opts *options) error {
+	var arms []arm
+	for _, a := range oneArms() {
+		if opts.wants(oneFamily, a.name) {
+			arms = append(arms, a)
+		}
+	}
+	if len(arms) == 0 {
+		return nil
+	}
+	if arms[0].name != armFloor {
+		arms = slices.Insert(arms, 0, oneArms()[0])
+	}
+	samples, err := takeTurns(ctx, l, arms, opts.n, opts.progress)
+	if err != nil {
+		return err
+	}
+	fair := slices.IndexFunc(arms, func(a arm) bool { return a.name == armFair })
+	for i, a := range arms {
+		markers := column(samples[i], marker)
+		result := OneResult{
+			Arm: a.name, What: a.what, Marker: summarise(markers),
+			Started: trimmedMean(column(samples[i], func(s sample) float64 { return milliseconds(s.started) })),
+			CPU:     trimmedMean(column(samples[i], func(s sample) float64 { return milliseconds(s.cpu) })),
+			Floor:   ratio(markers, column(samples[0], marker)),
+		}
+		if fair >= 0 {
+			result.Fair = ratio(markers, column(samples[fair], marker))
+		}
+		r.One = append(r.One, result)
+	}
+	return nil
+}
+
+func (r *report) fleets(ctx context.Context, l *lab, opts *options) error {
+	if !opts.wants(fleetFamily) {
+		return nil
+	}
+	arms := fleetArms()
+	samples, err := fleetTurns(ctx, l, arms, opts)
+	if err != nil {
+		return err
+	}
+	boot := func(s fleetSample) float64 { return milliseconds(s.boot) }
+	stop := func(s fleetSample) float64 { return milliseconds(s.stop) }
+	perVM := func(d time.Duration) float64 { return milliseconds(d) / float64(opts.fleet) }
+	for i, a := range arms {
+		boots, stops := column(samples[i], boot), column(samples[i], stop)
+		r.Fleet = append(r.Fleet, FleetResult{
+			Arm: a.name, What: a.what, Rounds: len(boots), VMs: opts.fleet,
+			PerSecond: float64(opts.fleet) * 1000 / trimmedMean(boots),
+			Rate:      ratio(column(samples[0], boot), boots), // rates are inverse to times
+			CPU:       trimmedMean(column(samples[i], func(s fleetSample) float64 { return perVM(s.bootCPU) })),
+			PeakMiB:   slices.Max(column(samples[i], func(s fleetSample) float64 { return s.peakMiB })),
+			Stop:      summarise(stops), StopRatio: ratio(stops, column(samples[0], stop)),
+			StopCPU: trimmedMean(column(samples[i], func(s fleetSample) float64 { return perVM(s.stopCPU) })),
+		})
+	}
+	return nil
+}
+
+func (r *report) staging(ctx context.Context, l *lab, opts *options) error {
+	if !opts.wants(stageFamily) {
+		return nil
+	}
+	pairs, notes, err := l.pairs(ctx)
+	if err != nil {
+		return err
+	}
+	r.Notes = append(r.Notes, notes...)
+	for _, p := range pairs {
+		say(opts.progress, "staging: %s", p.name)
+		copies, err := l.compare(ctx, p, opts.copies)
+		if err != nil {
+			return err
+		}
+		r.addStaging(p, copies)
+	}
+	return nil
+}
+
+func (r *report) addStaging(p pair, copies map[string][]stagedCopy) {
+	took := func(c stagedCopy) float64 { return milliseconds(c.took) }
+	var best []float64
+	for name, done := range copies {
+		times := column(done, took)
+		if name != methodSelf && (best == nil || trimmedMean(times) < trimmedMean(best)) {
+			best = times
+		}
+	}
+	for _, way := range stagingWays() {
+		done := copies[way.name]
+		if len(done) == 0 {
+			continue
+		}
+		last := done[len(done)-1]
+		result := StageResult{Pair: p.name, Way: way.name, Method: last.method, Took: summarise(column(done, took)), Allocated: last.allocated}
+		if way.name == methodSelf {
+			result.Best = ratio(column(done, took), best)
+		}
+		r.Staging = append(r.Staging, result)
+	}
+}
