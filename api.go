@@ -19,7 +19,9 @@ func (v *VM) call(ctx context.Context, op operation, do func(context.Context, *f
 	v.mu.Lock()
 	client := v.client
 	v.mu.Unlock()
+	done := v.guardCall()
 	err = do(ctx, client)
+	done()
 	if err == nil {
 		return nil
 	}

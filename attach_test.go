@@ -240,8 +240,10 @@ func TestDetachMissesNothingOfAGuestThatEnds(t *testing.T) {
 			entry, err = s.Inspect(patient(t), vm.ID())
 			return err != nil || entry.Ended != nil && entry.Ended.Status.Known
 		})
-		if err != nil || entry.State != smartvm.Stopped || !entry.Ended.Status.Success() {
-			t.Errorf("entry %+v, %v", entry, err)
+		// A Firecracker that is asked something while its guest ends gets stuck,
+		// and is killed for it.
+		if err != nil || entry.State != smartvm.Stopped || !entry.Ended.Status.Success() && !entry.Ended.Asked {
+			t.Errorf("entry %+v, ended %+v, %v", entry, entry.Ended, err)
 		}
 		must(t, vm.Cleanup(patient(t)))
 	}

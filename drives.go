@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/smartvm/smartvm/internal/proc"
+
 	"github.com/smartvm/smartvm/internal/ledger"
 	"github.com/smartvm/smartvm/vmconfig"
 )
@@ -91,11 +93,8 @@ func (v *VM) stagingName() string {
 }
 
 func shortBoot() string {
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return "unknown"
-	}
-	return string(id[:8])
+	id, _, _ := strings.Cut(proc.BootID(), "-")
+	return id
 }
 
 func shortHash(text string) string {

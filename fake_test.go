@@ -3,6 +3,7 @@ package smartvm_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/smartvm/smartvm/vmconfig"
 
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/firecracker/firecrackertest"
@@ -106,19 +109,75 @@ func (f fake) play(args []string) int {
 	for f.Gate != "" && !exists(f.Gate) {
 		<-tick.C
 	}
-	server, err := firecrackertest.Start(context.Background(), argument(args, "--api-sock"), firecrackertest.Options{
-		ID: argument(args, "--id"), Version: version, Refuse: f.Refuse, Hang: f.Hang,
-	})
+	config := argument(args, "--config-file")
+	socket := argument(args, "--api-sock")
+	opts := firecrackertest.Options{ID: argument(args, "--id"), Version: version, Refuse: f.Refuse, Hang: f.Hang}
+	if config == "" {
+		server, err := firecrackertest.Start(context.Background(), socket, opts)
+		if err != nil {
+			return exitCode(err)
+		}
+		return f.live(server, nil, tick)
+	}
+	if len(f.Hang) > 0 && !slices.Contains(f.Hang, "PATCH /vm") { // as long as it builds, it answers nothing
+		opts.Hang = append(opts.Hang, "GET /")
+	}
+	return f.bootFromFile(config, argument(args, "--log-path"), socket, opts, tick)
+}
+
+// bootFromFile does what a config file says before it serves its API.
+func (f fake) bootFromFile(config, log, socket string, opts firecrackertest.Options, tick *time.Ticker) int {
+	text, err := os.ReadFile(config)
 	if err != nil {
 		return exitCode(err)
 	}
-	return f.live(server, tick)
+	vm, err := vmconfig.Parse(text)
+	if err != nil {
+		return exitCode(err)
+	}
+	building := socket + "-"
+	if slices.Contains(opts.Hang, "GET /") {
+		building = socket
+	}
+	server, err := firecrackertest.Start(context.Background(), building, opts)
+	if err != nil {
+		return exitCode(err)
+	}
+	refused := make(chan error, 1)
+	go func() {
+		client := firecracker.NewClient(building, firecracker.ClientOptions{Version: opts.Version, Timeout: -1})
+		for _, r := range append(vm.Requests(), firecracker.StartInstance()) {
+			if err := client.Do(context.Background(), r); err != nil {
+				refused <- errors.Join(err, appendTo(log, "Failed to build MicroVM from Json: "+err.Error()+"\n"))
+				return
+			}
+		}
+		if err := errors.Join(client.Close(), os.Rename(building, socket)); err != nil {
+			refused <- err
+		}
+	}()
+	return f.live(server, refused, tick)
 }
 
-// live is the guest: it greets when it is started, and ends when it is asked to.
-func (f fake) live(server *firecrackertest.Server, tick *time.Ticker) int {
+func appendTo(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
+
+// live is the guest: it greets when it is started, and ends when it is asked to,
+// or when its config was refused.
+func (f fake) live(server *firecrackertest.Server, refused <-chan error, tick *time.Ticker) int {
 	greeted := false
 	for ; ; <-tick.C {
+		select {
+		case err := <-refused:
+			return exitCode(err)
+		default:
+		}
 		calls := server.Calls()
 		actions := 0
 		for _, call := range calls {

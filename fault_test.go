@@ -55,7 +55,7 @@ func TestStartUndoesItselfWhenFirecrackerFails(t *testing.T) {
 		{"it ends at once", fake{Dies: true, Code: 1, Log: logged + "\n"}, smartvm.ProcessExited, []string{"exit code 1", logged}},
 		{"it ends at once and says why", fake{Dies: true, Code: 3, Stderr: "bad argument\n"}, smartvm.ProcessExited, []string{"exit code 3", "bad argument"}},
 		{"it refuses a request", fake{Log: logged, Refuse: map[string]string{"PUT /drives/data": "no such drive"}}, smartvm.APIError, []string{"PUT /drives/data", "no such drive"}},
-		{"it refuses the boot", fake{Log: logged, Refuse: map[string]string{"PUT /actions": "no kernel"}}, smartvm.APIError, []string{"PUT /actions", "no kernel"}},
+		{"it refuses the boot", fake{Log: logged, Refuse: map[string]string{"PUT /actions": "no kernel"}}, smartvm.ProcessExited, []string{"exit code 1", "no kernel"}},
 		{"it dies between requests", fake{Log: logged, EndsAt: "PUT /drives/data", Hang: []string{"PUT /drives/data"}, Code: 2}, smartvm.ProcessExited, []string{"exit code 2", logged}},
 		{"it dies at the boot", fake{Log: logged, EndsAt: "PUT /actions", Hang: []string{"PUT /actions"}, Code: 2}, smartvm.ProcessExited, []string{"exit code 2", logged}},
 	}

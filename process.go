@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/smartvm/smartvm/internal/plainfile"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/errcode"
@@ -45,7 +47,7 @@ func (l *launch) makeOutputs() error {
 }
 
 func touch(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|unix.O_NONBLOCK, 0o600)
+	f, err := plainfile.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_NONBLOCK)
 	if errors.Is(err, unix.ENXIO) {
 		return nil // a FIFO without a reader yet
 	}
@@ -64,11 +66,19 @@ func (l *launch) spawn(context.Context) error {
 		return consoleError("make console", v.id, err)
 	}
 	defer func() { _ = ends.Close() }()
-	stderr, err := os.OpenFile(filepath.Join(v.Dir(), stderrName), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	stderr, err := plainfile.Open(filepath.Join(v.Dir(), stderrName), unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND)
 	if err != nil {
 		return err
 	}
 	defer stderr.Close()
+	args := l.plan.args(v.id)
+	if l.plan.fromFile {
+		more, err := l.writeConfig()
+		if err != nil {
+			return err
+		}
+		args = append(args, more...)
+	}
 	resource := &proc.Resource{Role: roleFirecracker}
 	if resource.Stdin, err = proc.Identify(ends.In); err != nil {
 		return err
@@ -76,7 +86,7 @@ func (l *launch) spawn(context.Context) error {
 	var process *proc.Process
 	err = l.ledger.Make(resource, func() error {
 		process, err = proc.Start(proc.Spec{
-			Path: l.binary.Path, Args: l.plan.args(v.id), Dir: v.Dir(),
+			Path: l.binary.Path, Args: args, Dir: v.Dir(),
 			Stdin: ends.In, Stdout: ends.Out, Stderr: stderr,
 		})
 		if err != nil {

@@ -5,9 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/plainfile"
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/image"
@@ -87,14 +93,21 @@ func (e *Ended) state() State {
 
 // recordEnd writes down for other processes how Firecracker ended. Several may
 // have watched it, and only its parent is sure to know the status: what is known
-// is not replaced by what is not.
+// replaces what is not, and never the other way round.
 func recordEnd(dir string, ended *Ended) error {
 	path := filepath.Join(dir, endedName)
-	var known Ended
-	if err := readJSON(path, &known); err == nil && known.Status.Known {
-		return nil
+	if ended.Status.Known {
+		return writeJSON(path, ended)
 	}
-	return writeJSON(path, ended)
+	tmp, err := writeTemporary(path, ended)
+	if err != nil {
+		return err
+	}
+	err = os.Link(tmp, path)
+	if errors.Is(err, fs.ErrExist) {
+		err = nil
+	}
+	return errors.Join(err, os.Remove(tmp))
 }
 
 // maxRecord bounds what is read of a file in a VM's directory.
@@ -114,13 +127,22 @@ func readJSON(path string, value any) error {
 
 // writeJSON makes path appear with all of value in it, or not at all.
 func writeJSON(path string, value any) error {
-	data, err := json.Marshal(value)
+	tmp, err := writeTemporary(path, value)
 	if err != nil {
 		return err
 	}
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, data, 0o600); err != nil {
-		return errors.Join(err, os.Remove(tmp))
+	return os.NewSyscallError("rename", unix.Rename(tmp, path)) // os.Rename looks at the target first
+}
+
+// writeTemporary writes value beside path, under a name that no other process uses.
+func writeTemporary(path string, value any) (string, error) {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return "", err
 	}
-	return os.Rename(tmp, path)
+	tmp := path + "." + strconv.Itoa(os.Getpid())
+	if err := plainfile.Write(tmp, data); err != nil {
+		return "", errors.Join(err, os.Remove(tmp))
+	}
+	return tmp, nil
 }

@@ -3,7 +3,6 @@ package smartvm
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"path/filepath"
 	"time"
@@ -24,42 +23,22 @@ import (
 // state error. The error has START_FAILED or a more specific code, the cause,
 // and in its Details the last lines of Firecracker's log. Once Start has
 // returned, ctx has no influence on the VM.
-func (v *VM) Start(ctx context.Context) error {
-	return v.start(ctx, opStart, func(ctx context.Context, l *launch) error {
-		if err := l.client.Pipeline(ctx, l.plan.config.Requests()); err != nil {
-			return err
-		}
-		fault.Point("start: configured")
-		// On its own: Firecracker goes on with a pipeline after a refusal, and a
-		// guest must not run without the device that was refused.
-		return l.client.StartInstance(ctx)
-	})
-}
+func (v *VM) Start(ctx context.Context) error { return v.start(ctx, opStart) }
 
 // Launch does what Start does but for the configuration and the boot: a
 // Firecracker process that waits for LoadSnapshot.
-func (v *VM) Launch(ctx context.Context) error {
-	return v.start(ctx, opLaunch, func(context.Context, *launch) error { return nil })
-}
+func (v *VM) Launch(ctx context.Context) error { return v.start(ctx, opLaunch) }
 
-func (v *VM) start(ctx context.Context, op operation, boot func(context.Context, *launch) error) error {
+func (v *VM) start(ctx context.Context, op operation) error {
 	end, err := v.begin(ctx, op)
 	if err != nil {
 		return err
 	}
 	defer end()
 	v.setState(Configuring)
-	l := &launch{vm: v, began: time.Now()}
-	err = l.run(ctx)
-	if err == nil {
-		err = boot(ctx, l)
-		fault.Point("start: booted")
-	}
-	if err == nil && op == opStart {
-		err = l.ledger.Mark(markStarted)
-	}
-	if err != nil {
-		return v.startFailed(ctx, op, err)
+	l := &launch{vm: v, op: op, began: time.Now()}
+	if err := l.run(ctx); err != nil {
+		return v.startFailed(ctx, op, l.explain(ctx, err))
 	}
 	if op == opStart {
 		v.setUnlessEnded(Running)
@@ -79,6 +58,7 @@ func (v *VM) setUnlessEnded(s State) {
 // launch is one start under way.
 type launch struct {
 	vm     *VM
+	op     operation
 	began  time.Time
 	binary image.Binary
 	plan   *plan
@@ -86,12 +66,12 @@ type launch struct {
 	client *firecracker.Client
 }
 
-// run goes as far as a Firecracker process that answers.
+// run is a start from its beginning to its end.
 func (l *launch) run(ctx context.Context) error {
 	if err := checkKVM(); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{l.prepare, l.claim, l.fill, l.spawn, l.connect} {
+	for _, step := range []func(context.Context) error{l.prepare, l.claim, l.fill, l.spawn, l.describe, l.connect, l.boot} {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -113,6 +93,9 @@ func (l *launch) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	l.plan, err = makePlan(v.config, v.Dir(), v.manager.opts.PersistWritableDrives)
+	if err == nil && l.op == opStart {
+		l.plan.fromFile = l.plan.fileHolds()
+	}
 	return err
 }
 
@@ -168,73 +151,20 @@ func (l *launch) fill(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return writeJSON(filepath.Join(v.Dir(), recordName), record{
-		ID: v.id, Created: l.began, Config: v.config, Binary: l.binary, Files: l.plan.files, Drives: drives,
-	})
-}
-
-// connect waits until Firecracker's API answers.
-func (l *launch) connect(ctx context.Context) error {
-	v := l.vm
-	ctx, cancel := context.WithTimeoutCause(ctx, v.manager.opts.StartTimeout, errNoSocket)
-	defer cancel()
-	waker, err := v.manager.watcher.Dir(v.Dir())
-	if err != nil {
-		return err
-	}
-	defer waker.Close()
-	client := firecracker.NewClient(v.SocketPath(), firecracker.ClientOptions{
-		Version: l.binary.Version, BodyLimit: l.plan.body, Logger: v.manager.opts.Logger,
-	})
-	if err := l.await(ctx, client, waker.C); err != nil {
-		return errors.Join(err, client.Close())
-	}
-	l.client = client
-	v.mu.Lock()
-	v.client = client
-	v.mu.Unlock()
 	return nil
 }
 
-// socketRetry is the pause between attempts while the socket exists and does
-// not answer yet: bind makes the file, and only listen makes it answer.
-const socketRetry = 100 * time.Microsecond
-
-func (l *launch) await(ctx context.Context, client *firecracker.Client, changed <-chan struct{}) error {
-	retry := time.NewTimer(0)
-	defer retry.Stop()
-	for {
-		err := client.Connect(ctx)
-		if err == nil {
-			return nil
-		}
-		if errors.Is(err, unix.ECONNREFUSED) {
-			retry.Reset(socketRetry)
-		}
-		select {
-		case <-changed:
-		case <-retry.C:
-		case <-l.vm.gone:
-			return l.vm.exited()
-		case <-ctx.Done():
-			if cause := context.Cause(ctx); !errors.Is(cause, errNoSocket) {
-				return cause
-			}
-			return &Error{
-				Code: errcode.SocketTimeout, Op: "wait for firecracker", Subject: l.vm.SocketPath(),
-				Err:  fmt.Errorf("the API did not answer within %s: %w", l.vm.manager.opts.StartTimeout, err),
-				Hint: "see Firecracker's log; on a loaded host raise StartTimeout",
-			}
-		}
-	}
+// describe writes down what other processes have to know about the VM. It comes
+// after the spawn, when Firecracker has something to do for itself.
+func (l *launch) describe(context.Context) error {
+	v := l.vm
+	return writeJSON(filepath.Join(v.Dir(), recordName), record{
+		ID: v.id, Created: l.began, Config: v.config, Binary: l.binary, Files: l.plan.files, Drives: v.Drives(),
+	})
 }
 
 // startFailed undoes a start and gives its error a code.
 func (v *VM) startFailed(ctx context.Context, op operation, cause error) error {
-	// A socket that hung up is the first that is seen of a process that has ended.
-	if ctx.Err() == nil && errors.Is(cause, errcode.SocketRequestFailed) && v.endedSoon() != nil {
-		cause = errors.Join(v.exited(), cause)
-	}
 	failure := &Error{Code: errcode.Of(cause, errcode.StartFailed), Op: string(op) + " vm", Subject: string(v.id), Err: cause, StatusCode: statusOf(cause)}
 	if inner := errcode.Of(cause, ""); inner == "" && (errors.Is(cause, unix.ENOSPC) || errors.Is(cause, unix.EDQUOT)) {
 		failure.Code, failure.Hint = errcode.NoSpace, "free some room or inodes there, or choose another runtime directory (SMARTVM_RUNTIME_DIR)"
@@ -250,7 +180,4 @@ func (v *VM) startFailed(ctx context.Context, op operation, cause error) error {
 	return failure
 }
 
-var (
-	errNoProcess = errors.New("there is no Firecracker process")
-	errNoSocket  = errors.New("firecracker's API did not answer")
-)
+var errNoProcess = errors.New("there is no Firecracker process")

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"log/slog"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,11 +28,8 @@ func (v *VM) Stop(ctx context.Context, opts StopOptions) error {
 	opts = opts.withDefaults()
 	v.mu.Lock()
 	process, state := v.process, v.state
-	v.asked = true
 	v.mu.Unlock()
-	if err := touch(filepath.Join(v.Dir(), askedName)); err != nil { // for whoever else watches it
-		v.manager.log.Warn("other processes will take the stop for a failure", slog.String("vm", v.ID()), slog.Any("err", err))
-	}
+	v.noteAsked()
 	if state == Running && opts.Grace > 0 && v.pressCtrlAltDel(ctx, opts.Grace) {
 		if ended, err := v.await(ctx, opts.Grace); ended || err != nil {
 			return err
@@ -58,6 +53,7 @@ func (v *VM) pressCtrlAltDel(ctx context.Context, grace time.Duration) bool {
 	if err != nil {
 		return false
 	}
+	defer v.guardCall()()
 	ctx, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
 	err = client.SendCtrlAltDel(ctx)

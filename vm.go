@@ -2,6 +2,7 @@ package smartvm
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"sync"
 	"time"
@@ -109,7 +110,9 @@ func (v *VM) begin(ctx context.Context, op operation) (end func(), err error) {
 	if err := v.take(ctx, op); err != nil {
 		return nil, err
 	}
-	v.refresh(ctx)
+	if op != opDetach { // which makes no difference between states of a live process
+		v.refresh(ctx)
+	}
 	if err := v.State().check(op, string(v.id)); err != nil {
 		<-v.turn
 		return nil, err
@@ -138,8 +141,13 @@ func (v *VM) refresh(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
+	done := v.guardCall()
 	info, err := client.Info(ctx)
+	done()
 	if err != nil {
+		if errors.Is(err, errcode.SocketRequestFailed) {
+			v.endedSoon() // so that the state is the end's
+		}
 		return
 	}
 	v.mu.Lock()

@@ -113,7 +113,7 @@ func TestFailedStartIsNeverStopped(t *testing.T) {
 	s := fakeSite(t, fake{Refuse: map[string]string{"PUT /actions": "no"}})
 	vm := s.create("", s.config())
 	stop := observe(t, vm)
-	wantCode(t, vm.Start(patient(t)), smartvm.APIError)
+	wantCode(t, vm.Start(patient(t)), smartvm.ProcessExited)
 	if seen := stop(); slices.Contains(seen, smartvm.Stopped) {
 		t.Errorf("states %v", seen)
 	}

@@ -129,7 +129,7 @@ func lock(fifo *os.File) error {
 // (a full disk) is dropped: the guest must not be held up by its log.
 func (k *Keeper) move() {
 	defer close(k.done)
-	buf := make([]byte, 64<<10)
+	buf := make([]byte, 8<<10) // small: there is one per VM, and serial ports are slow
 	for {
 		n, err := k.fifo.Read(buf)
 		if _, werr := k.log.Write(buf[:n]); werr != nil && k.err == nil {

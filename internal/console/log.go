@@ -9,6 +9,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
 // DefaultLimit bounds the log of one VM, in bytes.
@@ -77,7 +81,7 @@ func openWriter(dir string, limit int64) (*writer, error) {
 }
 
 func (w *writer) open(start int64) error {
-	f, err := os.OpenFile(segmentPath(w.dir, start), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	f, err := plainfile.Open(segmentPath(w.dir, start), unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT)
 	if err != nil {
 		return err
 	}

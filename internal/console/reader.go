@@ -7,6 +7,10 @@ import (
 	"io/fs"
 	"os"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/plainfile"
+
 	"github.com/smartvm/smartvm/internal/watch"
 )
 
@@ -118,7 +122,7 @@ func (r *Reader) advance() (bool, error) {
 	if r.file != nil && r.open == at.start {
 		return false, nil
 	}
-	f, err := os.Open(at.path)
+	f, err := plainfile.Open(at.path, unix.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return true, nil // rotated away meanwhile: look again
 	}

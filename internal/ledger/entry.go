@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/smartvm/smartvm/internal/proc"
 )
 
 // An entry is one line of the file.
@@ -35,15 +37,7 @@ func self() Owner {
 	if len(words) > 3 {
 		words = words[:3]
 	}
-	return Owner{PID: os.Getpid(), Command: strings.Join(words, " "), BootID: bootID()}
-}
-
-func bootID() string {
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(id))
+	return Owner{PID: os.Getpid(), Command: strings.Join(words, " "), BootID: proc.BootID()}
 }
 
 // contents is what the lines of a ledger add up to.

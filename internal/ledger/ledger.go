@@ -18,6 +18,7 @@ import (
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
 const (
@@ -66,7 +67,7 @@ func Create(runtime, name string) (*Ledger, error) {
 
 // build makes a locked ledger in a directory that nobody else looks at yet.
 func build(dir string) (*Ledger, error) {
-	f, err := os.OpenFile(filepath.Join(dir, fileName), os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	f, err := plainfile.Open(filepath.Join(dir, fileName), unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_APPEND)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
 // Locks are open file description locks: unlike flock they can be asked about
@@ -43,7 +45,7 @@ func setLock(f *os.File, cmd int, kind int16) error {
 // directory under a temporary name (unix.LOCK_SH) from removing the leftovers of
 // such building (unix.LOCK_EX).
 func guard(runtime string, how int) (*os.File, error) {
-	f, err := os.Open(runtime)
+	f, err := plainfile.Open(runtime, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/smartvm/smartvm/internal/proc"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -65,7 +67,7 @@ func (c *contents) view(dir string, owned bool) *View {
 
 // SameBoot reports whether the ledger was written since the host started.
 // Otherwise no process and no kernel object in it can exist any more.
-func (v *View) SameBoot() bool { return v.Owner.BootID == bootID() }
+func (v *View) SameBoot() bool { return v.Owner.BootID == proc.BootID() }
 
 // Names lists the directories below runtime that have a name of their own,
 // sorted. A missing runtime directory has none.

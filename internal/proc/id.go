@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
 // ID names one process for as long as the machine runs and beyond: a pid alone
@@ -41,7 +43,7 @@ func identify(pid int) (ID, error) {
 	if err != nil {
 		return ID{}, err
 	}
-	return ID{PID: pid, StartTime: start, BootID: bootID()}, nil
+	return ID{PID: pid, StartTime: start, BootID: BootID()}, nil
 }
 
 // stat are the fields of /proc/PID/stat from the third on, see proc(5).
@@ -51,7 +53,7 @@ type stat []string
 func (s stat) field(n int) string { return s[n-3] }
 
 func readStat(pid int) (stat, error) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	text, err := plainfile.Read("/proc/" + strconv.Itoa(pid) + "/stat")
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 		return nil, errGone
 	}
@@ -66,7 +68,9 @@ func readStat(pid int) (stat, error) {
 	return fields, nil
 }
 
-var bootID = sync.OnceValue(func() string {
+// BootID is the kernel's boot_id, "" where it can't be read. It can't change
+// while this process lives.
+var BootID = sync.OnceValue(func() string {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return ""

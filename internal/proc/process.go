@@ -62,7 +62,7 @@ func Start(s Spec) (*Process, error) {
 // Open watches a process that runs already. The error matches fs.ErrNotExist
 // when it has ended, even if its pid is in use by another process.
 func Open(id ID) (*Process, error) {
-	if id.IsZero() || id.BootID != bootID() {
+	if id.IsZero() || id.BootID != BootID() {
 		return nil, errGone
 	}
 	pidfd, err := unix.PidfdOpen(id.PID, unix.PIDFD_NONBLOCK)

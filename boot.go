@@ -1,0 +1,124 @@
+package smartvm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/vmconfig"
+)
+
+// A VM boots from a config file, which Firecracker reads before it serves its
+// API: a request costs it two changes of threads, and a start of a few
+// milliseconds feels each. What a file can't say is sent as requests instead.
+
+// Names of the files that Firecracker reads at its start.
+const (
+	configName   = "config.json"
+	templateName = "cpu-config.json"
+	metadataName = "metadata.json"
+)
+
+// fileHolds reports whether all of the config can be said in Firecracker's file.
+func (p *plan) fileHolds() bool { return p.config.Serial == nil }
+
+// writeConfig writes the config file and what it refers to, and returns the
+// arguments that make Firecracker read them.
+func (l *launch) writeConfig() (args []string, err error) {
+	v, config := l.vm, l.plan.config.Clone()
+	if config.Metadata != nil {
+		path := filepath.Join(v.Dir(), metadataName)
+		if err := writeJSON(path, config.Metadata); err != nil {
+			return nil, err
+		}
+		args = append(args, "--metadata", path)
+	}
+	if config.CPUConfig != nil && l.binary.Version.Compare(inlineTemplate) < 0 {
+		path := filepath.Join(v.Dir(), templateName)
+		if err := writeJSON(path, config.CPUConfig.CPUConfig); err != nil {
+			return nil, err
+		}
+		config.CPUConfig = &vmconfig.CPUConfig{Path: path}
+	}
+	// What is smartvm's own is not for Firecracker; its log is on the command line.
+	config.Metadata, config.Logger = nil, nil
+	for i := range config.Drives {
+		config.Drives[i].Ephemeral = nil
+	}
+	path := filepath.Join(v.Dir(), configName)
+	if err := writeJSON(path, config); err != nil {
+		return nil, err
+	}
+	return append(args, "--config-file", path), nil
+}
+
+// inlineTemplate is the release since which a CPU template is part of the config
+// file; before, the file names another one.
+var inlineTemplate = firecracker.Version{Major: 1, Minor: 13}
+
+// boot makes the guest run, or waits until it does.
+func (l *launch) boot(ctx context.Context) error {
+	switch {
+	case l.op != opStart:
+		return nil
+	case l.plan.fromFile:
+		if err := l.awaitGuest(ctx); err != nil {
+			return err
+		}
+	default:
+		if err := l.client.Pipeline(ctx, l.plan.config.Requests()); err != nil {
+			return err
+		}
+		fault.Point("start: configured")
+		// On its own: Firecracker goes on with a pipeline after a refusal, and a
+		// guest must not run without the device that was refused.
+		if err := l.client.StartInstance(ctx); err != nil {
+			return err
+		}
+	}
+	fault.Point("start: booted")
+	return l.ledger.Mark(markStarted)
+}
+
+// awaitGuest waits for an answer: Firecracker gives none before the guest runs.
+func (l *launch) awaitGuest(ctx context.Context) error {
+	info, err := l.client.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if info.State != firecracker.Running {
+		return &Error{
+			Code: errcode.StartFailed, Op: "boot from file", Subject: string(l.vm.id),
+			Err: fmt.Errorf("firecracker says %q", info.State),
+		}
+	}
+	return nil
+}
+
+// explain looks for the cause behind a failed start. Firecracker ends with a
+// line in its log when it refuses its config file; asked again, request by
+// request, another one says which it is.
+func (l *launch) explain(ctx context.Context, cause error) error {
+	// A socket that hung up is the first that is seen of a process that has ended.
+	hungUp := errors.Is(cause, errcode.SocketRequestFailed) || errors.Is(cause, errGoneBeforeAnswer)
+	if ctx.Err() != nil || !hungUp {
+		return cause
+	}
+	ended := l.vm.endedSoon()
+	if ended == nil {
+		return cause
+	}
+	if l.plan.fromFile && ended.Status.Code == refusedConfig {
+		if refusal := l.askAgain(ctx); refusal != nil {
+			return refusal
+		}
+	}
+	return l.vm.exited()
+}
+
+// refusedConfig is Firecracker's exit code when it can't make a VM of its file.
+const refusedConfig = 1

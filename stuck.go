@@ -1,0 +1,80 @@
+package smartvm
+
+import (
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Firecracker whose guest ends in the very moment in which it is asked
+// something never ends: its main thread waits for the API thread, which waits
+// for the main thread's answer (seen with v1.12.1; the code is the same in
+// v1.17). Such a process has no vCPU thread any more, and a request that is not
+// answered, ours. So whoever asks looks after a while whether there is still
+// somebody to answer.
+
+// stuckAfter is how long an answer may take before the look, and how long until
+// the next one.
+const stuckAfter = 100 * time.Millisecond
+
+// vcpuThread is how Firecracker calls its vCPU threads, but for their number.
+const vcpuThread = "fc_vcpu"
+
+// guardCall watches a call to a guest that has started, until done is called.
+func (v *VM) guardCall() (done func()) {
+	v.mu.Lock()
+	process, started := v.process, v.state == Running || v.state == Paused
+	v.mu.Unlock()
+	if process == nil || !started {
+		return func() {}
+	}
+	stop := make(chan struct{})
+	var timer *time.Timer
+	timer = time.AfterFunc(stuckAfter, func() {
+		select {
+		case <-stop:
+		case <-process.Done():
+		default:
+			v.killIfStuck()
+			timer.Reset(stuckAfter)
+		}
+	})
+	return func() {
+		close(stop)
+		timer.Stop()
+	}
+}
+
+// killIfStuck ends a Firecracker that has lost its guest and does not end. That
+// is no failure of the VM: it is what its guest wanted.
+func (v *VM) killIfStuck() {
+	v.mu.Lock()
+	process := v.process
+	v.mu.Unlock()
+	names, err := process.Threads()
+	if err != nil || len(names) == 0 {
+		return
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, vcpuThread) {
+			return
+		}
+	}
+	v.manager.log.Warn("a Firecracker that did not end with its guest is killed", slog.String("vm", v.ID()))
+	v.noteAsked()
+	_ = process.Signal(unix.SIGKILL) // a failure shows in the call, which gets no answer
+}
+
+// noteAsked records, for us and for other processes, that the end that follows
+// is wanted.
+func (v *VM) noteAsked() {
+	v.mu.Lock()
+	v.asked = true
+	v.mu.Unlock()
+	if err := touch(filepath.Join(v.Dir(), askedName)); err != nil {
+		v.manager.log.Warn("other processes will take the stop for a failure", slog.String("vm", v.ID()), slog.Any("err", err))
+	}
+}
