@@ -32,14 +32,14 @@ func (l *launch) writeConfig() (args []string, err error) {
 	v, config := l.vm, l.plan.config.Clone()
 	if config.Metadata != nil {
 		path := filepath.Join(v.Dir(), metadataName)
-		if err := writeJSON(path, config.Metadata); err != nil {
+		if err := writeFirst(path, config.Metadata); err != nil {
 			return nil, err
 		}
 		args = append(args, "--metadata", path)
 	}
 	if config.CPUConfig != nil && l.binary.Version.Compare(inlineTemplate) < 0 {
 		path := filepath.Join(v.Dir(), templateName)
-		if err := writeJSON(path, config.CPUConfig.CPUConfig); err != nil {
+		if err := writeFirst(path, config.CPUConfig.CPUConfig); err != nil {
 			return nil, err
 		}
 		config.CPUConfig = &vmconfig.CPUConfig{Path: path}
@@ -50,7 +50,7 @@ func (l *launch) writeConfig() (args []string, err error) {
 		config.Drives[i].Ephemeral = nil
 	}
 	path := filepath.Join(v.Dir(), configName)
-	if err := writeJSON(path, config); err != nil {
+	if err := writeFirst(path, config); err != nil {
 		return nil, err
 	}
 	return append(args, "--config-file", path), nil
@@ -111,6 +111,10 @@ func (l *launch) explain(ctx context.Context, cause error) error {
 	ended := l.vm.endedSoon()
 	if ended == nil {
 		return cause
+	}
+	if kvm := checkKVM(); kvm != nil {
+		l.vm.manager.kvmSeen.Store(false)
+		return kvm
 	}
 	if l.plan.fromFile && ended.Status.Code == refusedConfig {
 		if refusal := l.askAgain(ctx); refusal != nil {

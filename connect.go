@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,7 +53,7 @@ func (l *launch) await(ctx context.Context, client *firecracker.Client, gone <-c
 	retry := time.NewTimer(0)
 	defer retry.Stop()
 	for {
-		err := client.Connect(ctx)
+		err := tryConnect(ctx, client)
 		if err == nil {
 			return nil
 		}
@@ -75,6 +76,16 @@ func (l *launch) await(ctx context.Context, client *firecracker.Client, gone <-c
 			}
 		}
 	}
+}
+
+// tryConnect looks first: a look at a socket that is not there yet costs a tenth
+// of an attempt to connect to it.
+func tryConnect(ctx context.Context, client *firecracker.Client) error {
+	var st unix.Stat_t
+	if err := unix.Lstat(client.Socket(), &st); err != nil {
+		return &os.PathError{Op: "lstat", Path: client.Socket(), Err: err}
+	}
+	return client.Connect(ctx)
 }
 
 var (

@@ -166,6 +166,9 @@ func (v *VM) handOver(ctx context.Context, ours *console.Keeper, command []strin
 		select {
 		case <-changed.C:
 		case <-process.Done():
+			if process.Status().Success() {
+				return nil // the VM has ended, and the keeper's work with it
+			}
 			return fmt.Errorf("the keeper ended with %s; see %s", process.Status(), filepath.Join(v.Dir(), stderrName))
 		case <-ctx.Done():
 			return errors.Join(fmt.Errorf("the keeper does not begin: %w", context.Cause(ctx)), process.Kill(context.WithoutCancel(ctx)))

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/internal/console"
@@ -29,6 +30,7 @@ type Manager struct {
 	watcher watch.Watcher // for the API sockets and consoles of all VMs
 	space   stage.Space   // room promised to drives that are being staged
 	binary  binaryCache
+	kvmSeen atomic.Bool // KVM works: it is looked at again only when a start fails
 
 	mu  sync.Mutex
 	vms map[vmconfig.ID]*VM

@@ -134,14 +134,19 @@ func writeJSON(path string, value any) error {
 	return os.NewSyscallError("rename", unix.Rename(tmp, path)) // os.Rename looks at the target first
 }
 
-// writeTemporary writes value beside path, under a name that no other process uses.
-func writeTemporary(path string, value any) (string, error) {
+// writeFirst makes a file that nobody looks at before it is whole.
+func writeFirst(path string, value any) error {
 	data, err := json.Marshal(value)
 	if err != nil {
-		return "", err
+		return err
 	}
+	return plainfile.Write(path, data)
+}
+
+// writeTemporary writes value beside path, under a name that no other process uses.
+func writeTemporary(path string, value any) (string, error) {
 	tmp := path + "." + strconv.Itoa(os.Getpid())
-	if err := plainfile.Write(tmp, data); err != nil {
+	if err := writeFirst(tmp, value); err != nil {
 		return "", errors.Join(err, os.Remove(tmp))
 	}
 	return tmp, nil

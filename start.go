@@ -68,8 +68,11 @@ type launch struct {
 
 // run is a start from its beginning to its end.
 func (l *launch) run(ctx context.Context) error {
-	if err := checkKVM(); err != nil {
-		return err
+	if !l.vm.manager.kvmSeen.Load() {
+		if err := checkKVM(); err != nil {
+			return err
+		}
+		l.vm.manager.kvmSeen.Store(true)
 	}
 	for _, step := range []func(context.Context) error{l.prepare, l.claim, l.fill, l.spawn, l.describe, l.connect, l.boot} {
 		if ctx.Err() != nil {

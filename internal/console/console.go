@@ -17,6 +17,7 @@ import (
 type Console struct {
 	dir   string
 	limit int64
+	fresh bool // made by Create, so that there is no log yet
 }
 
 // New returns the console of the VM that lives in dir. Limit bounds its log, in
@@ -52,6 +53,7 @@ func (c *Console) Create() (Ends, error) {
 	if err != nil {
 		return Ends{}, errors.Join(err, in.Close())
 	}
+	c.fresh = true
 	return Ends{in, out}, nil
 }
 
@@ -100,10 +102,11 @@ func (c *Console) Keep() (*Keeper, error) {
 	if err := lock(fifo); err != nil {
 		return nil, errors.Join(err, fifo.Close())
 	}
-	log, err := openWriter(c.logDir(), c.limit)
+	log, err := openWriter(c.logDir(), c.limit, c.fresh)
 	if err != nil {
 		return nil, errors.Join(err, fifo.Close())
 	}
+	c.fresh = false
 	k := &Keeper{fifo: fifo, log: log, done: make(chan struct{})}
 	go k.move()
 	return k, nil

@@ -38,13 +38,13 @@ func segmentPath(dir string, start int64) string {
 
 // segments lists the log's files, oldest first.
 func segments(dir string) ([]segment, error) {
-	entries, err := os.ReadDir(dir)
+	names, err := plainfile.Names(dir)
 	if err != nil {
 		return nil, err
 	}
 	var list []segment
-	for _, e := range entries {
-		digits, ok := strings.CutSuffix(e.Name(), segmentSuffix)
+	for _, name := range names {
+		digits, ok := strings.CutSuffix(name, segmentSuffix)
 		if !ok {
 			continue
 		}
@@ -52,7 +52,7 @@ func segments(dir string) ([]segment, error) {
 		if err != nil || start < 0 {
 			continue
 		}
-		list = append(list, segment{filepath.Join(dir, e.Name()), start})
+		list = append(list, segment{filepath.Join(dir, name), start})
 	}
 	slices.SortFunc(list, func(a, b segment) int { return int(min(max(a.start-b.start, -1), 1)) })
 	return list, nil
@@ -67,13 +67,16 @@ type writer struct {
 	size  int64
 }
 
-// openWriter continues the log in dir.
-func openWriter(dir string, limit int64) (*writer, error) {
+// openWriter continues the log in dir, or begins a fresh one.
+func openWriter(dir string, limit int64, fresh bool) (*writer, error) {
+	w := &writer{dir: dir, limit: max(limit/2, 1)}
+	if fresh {
+		return w, w.open(0)
+	}
 	list, err := segments(dir)
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{dir: dir, limit: max(limit/2, 1)}
 	if len(list) == 0 {
 		return w, w.open(0)
 	}

@@ -105,6 +105,11 @@ func ignoreEOF(err error) error {
 // advance opens the segment that holds the position, if that is another one
 // than now. Output that was removed before it was read is skipped.
 func (r *Reader) advance() (bool, error) {
+	if r.file == nil || r.pos > r.open { // mostly, a segment begins just here
+		if moved, err := r.switchTo(segment{segmentPath(r.dir, r.pos), r.pos}); moved || err != nil {
+			return moved, err
+		}
+	}
 	list, err := segments(r.dir)
 	if errors.Is(err, fs.ErrNotExist) || len(list) == 0 {
 		return false, nil // the VM's directory is gone, or nothing was written yet
@@ -122,9 +127,18 @@ func (r *Reader) advance() (bool, error) {
 	if r.file != nil && r.open == at.start {
 		return false, nil
 	}
-	f, err := plainfile.Open(at.path, unix.O_RDONLY)
+	if moved, err := r.switchTo(at); moved || err != nil {
+		return moved, err
+	}
+	return true, nil // rotated away meanwhile: look again
+}
+
+// switchTo opens a segment in place of the one before; false means that there
+// is no such segment.
+func (r *Reader) switchTo(s segment) (bool, error) {
+	f, err := plainfile.Open(s.path, unix.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil // rotated away meanwhile: look again
+		return false, nil
 	}
 	if err != nil {
 		return false, err
@@ -132,7 +146,7 @@ func (r *Reader) advance() (bool, error) {
 	if r.file != nil {
 		err = r.file.Close()
 	}
-	r.file, r.open = f, at.start
+	r.file, r.open = f, s.start
 	return true, err
 }
 

@@ -35,6 +35,16 @@ func Write(path string, data []byte) error {
 	return errors.Join(err, f.Close())
 }
 
+// Names returns the names in a directory, in no order.
+func Names(dir string) ([]string, error) {
+	f, err := Open(dir, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return nil, err
+	}
+	names, err := f.Readdirnames(-1)
+	return names, errors.Join(err, f.Close())
+}
+
 // Read returns what one read of a small file gives, at most a page: enough for
 // the files of /proc.
 func Read(path string) ([]byte, error) {
