@@ -78,6 +78,10 @@ func (m *Manager) Adopt(ctx context.Context, id string) (*VM, error) {
 		m.RemoveVM(id)
 		return nil, errors.Join(err, v.close())
 	}
+	if v.foreign() { // it was cleaned up while we looked at it
+		m.RemoveVM(id)
+		return nil, errors.Join(missing("adopt vm", id, fs.ErrNotExist), v.close())
+	}
 	keeper, err := console.New(v.Dir(), m.opts.ConsoleLimit).Keep()
 	if err != nil && !errors.Is(err, console.ErrKept) {
 		m.log.Warn("the console of an adopted VM can't be kept", slog.String("vm", id), slog.Any("err", err))

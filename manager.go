@@ -172,11 +172,15 @@ func (m *Manager) StopAll(ctx context.Context, opts StopOptions) error {
 	})
 }
 
-// Cleanup cleans up all VMs, at the same time, and forgets those of which
-// nothing is left. It goes on past errors and returns them all, and can be
-// repeated.
+// Cleanup cleans up all VMs that this manager owns, at the same time, and forgets
+// those of which nothing is left. VMs that were detached, or only attached to,
+// are let go. It goes on past errors and returns them all, and can be repeated.
 func (m *Manager) Cleanup(ctx context.Context) error {
 	return m.each(func(v *VM) error {
+		if v.foreign() {
+			m.RemoveVM(v.ID())
+			return v.close()
+		}
 		if err := v.Cleanup(ctx); err != nil {
 			return err
 		}

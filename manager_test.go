@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/smartvm/smartvm/internal/hello"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/smartvm/smartvm"
@@ -126,4 +128,37 @@ func TestEveryMistakeOfAConfigIsReported(t *testing.T) {
 	if e := wantCode(t, err, smartvm.InvalidConfig); len(e.Details) != 2 {
 		t.Errorf("details %v", e.Details)
 	}
+}
+
+func TestCleanupLetsGoOfWhatTheManagerDoesNotOwn(t *testing.T) {
+	s := bootSite(t)
+	first, err := smartvm.New(s.opts)
+	must(t, err)
+	detached, err := first.CreateVM("detached", s.config(hello.Stay))
+	must(t, err)
+	must(t, detached.Start(patient(t)))
+	must(t, detached.Detach(patient(t), nil))
+	s.boot(hello.Stay) // of another manager
+	for _, id := range s.VMs() {
+		_, err := first.Attach(patient(t), id)
+		must(t, err)
+	}
+	must(t, first.Cleanup(patient(t)))
+	if n := first.Count(); n != 0 {
+		t.Errorf("it still has %d VMs", n)
+	}
+	entries, err := s.Inventory(patient(t))
+	must(t, err)
+	for _, e := range entries {
+		if e.State != smartvm.Running {
+			t.Errorf("%s is %s, want that it runs on", e.ID, e.State)
+		}
+	}
+	if len(entries) != 2 {
+		t.Errorf("%d VMs are left, want both", len(entries))
+	}
+	must(t, first.Close())
+	heir, err := s.Adopt(patient(t), "detached")
+	must(t, err)
+	must(t, heir.Cleanup(patient(t)))
 }

@@ -80,7 +80,15 @@ func (s *site) another() *smartvm.Manager {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() {
-		if err := m.Cleanup(context.WithoutCancel(s.t.Context())); err != nil {
+		ctx := context.WithoutCancel(s.t.Context())
+		for _, id := range m.VMs() { // also those that it let go, which its own clean-up leaves alone
+			if vm, ok := m.VM(id); ok {
+				if err := vm.Cleanup(ctx); err != nil && !errors.Is(err, smartvm.VMOwned) {
+					s.t.Errorf("clean up %s: %v", id, err)
+				}
+			}
+		}
+		if err := m.Cleanup(ctx); err != nil {
 			s.t.Errorf("clean up: %v", err)
 		}
 		if err := m.Close(); err != nil {

@@ -76,6 +76,13 @@ func (v *VM) State() State {
 	return v.state
 }
 
+// foreign reports whether the VM exists on this host and is not ours to clean up.
+func (v *VM) foreign() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.ledger == nil && v.attached != nil
+}
+
 func (v *VM) setState(s State) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

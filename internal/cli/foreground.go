@@ -69,14 +69,13 @@ func (a *app) stop(ctx context.Context, vm *smartvm.VM) error {
 		}
 	}()
 	err := vm.Stop(ctx, smartvm.StopOptions{})
-	switch {
-	case err == nil, errors.Is(err, smartvm.InvalidState): // it has ended by itself meanwhile
-		return nil
-	case ctx.Err() != nil:
-		return vm.Stop(context.WithoutCancel(ctx), killAtOnce())
-	default:
-		return err
+	if err != nil && ctx.Err() != nil {
+		err = vm.Stop(context.WithoutCancel(ctx), killAtOnce())
 	}
+	if errors.Is(err, smartvm.InvalidState) { // it has ended by itself meanwhile
+		return nil
+	}
+	return err
 }
 
 // failedVM is the error of a VM that did not end as it should.

@@ -254,7 +254,7 @@ func (l *Ledger) Destroy() error {
 	}
 	fault.Point("destroy: still named")
 	runtime, name := filepath.Split(l.dir)
-	gone := filepath.Join(runtime, gonePrefix+name+"-"+fmt.Sprint(os.Getpid(), time.Now().UnixNano()))
+	gone := filepath.Join(runtime, fmt.Sprintf("%s%s-%d-%d", gonePrefix, name, os.Getpid(), time.Now().UnixNano()))
 	if err := os.Rename(l.dir, gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return failure("remove", l.dir, err)
 	}
