@@ -35,34 +35,33 @@ func (l *launch) newClient(socket string) *firecracker.Client {
 	})
 }
 
-// socketRetry is the pause between attempts while the socket exists and does
-// not answer yet: bind makes the file, and only listen makes it answer.
-const socketRetry = 100 * time.Microsecond
+// How long to wait between looks for the socket. Nobody waits for it: a guest
+// that boots from a file needs much longer than Firecracker does to make its
+// socket, so a look each few milliseconds costs less than being woken by
+// inotify, whose watch has to be made and removed.
+const (
+	firstLook = 2 * time.Millisecond
+	laterLook = 4 * time.Millisecond
+)
 
 // await waits for a socket in the VM's directory, or for the end of the process
 // that is to make it.
 func (l *launch) await(ctx context.Context, client *firecracker.Client, gone <-chan struct{}) error {
-	v := l.vm
-	ctx, cancel := context.WithTimeoutCause(ctx, v.manager.opts.StartTimeout, errNoSocket)
+	timeout := l.vm.manager.opts.StartTimeout
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNoSocket)
 	defer cancel()
-	changed, err := v.manager.watcher.Dir(v.Dir())
-	if err != nil {
-		return err
-	}
-	defer changed.Close()
-	retry := time.NewTimer(0)
-	defer retry.Stop()
+	pause := firstLook
+	look := time.NewTimer(pause)
+	defer look.Stop()
 	for {
 		err := tryConnect(ctx, client)
 		if err == nil {
 			return nil
 		}
-		if errors.Is(err, unix.ECONNREFUSED) {
-			retry.Reset(socketRetry)
-		}
 		select {
-		case <-changed.C:
-		case <-retry.C:
+		case <-look.C:
+			pause = min(2*pause, laterLook)
+			look.Reset(pause)
 		case <-gone:
 			return errGoneBeforeAnswer
 		case <-ctx.Done():
@@ -71,7 +70,7 @@ func (l *launch) await(ctx context.Context, client *firecracker.Client, gone <-c
 			}
 			return &Error{
 				Code: errcode.SocketTimeout, Op: "wait for firecracker", Subject: client.Socket(),
-				Err:  fmt.Errorf("the API did not answer within %s: %w", v.manager.opts.StartTimeout, err),
+				Err:  fmt.Errorf("the API did not answer within %s: %w", timeout, err),
 				Hint: "see Firecracker's log; on a loaded host raise StartTimeout",
 			}
 		}

@@ -23,10 +23,30 @@ type Reader struct {
 	wait *waiter
 }
 
-// waiter lets a reader that is at the end wait for more.
+// waiter lets a reader that is at the end wait for more. The watch is made when
+// it is first needed: mostly there is something to read at first.
 type waiter struct {
-	ctx   context.Context //nolint:containedctx // io.Reader has no context; this one bounds the reader's life, not a call
-	waker *watch.Waker
+	ctx     context.Context //nolint:containedctx // io.Reader has no context; this one bounds the reader's life, not a call
+	watcher *watch.Watcher
+	waker   *watch.Waker
+}
+
+// wait returns when there may be more.
+func (w *waiter) wait(dir string) error {
+	if w.waker == nil {
+		waker, err := w.watcher.Dir(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // gone with its VM, which the next look tells
+		}
+		w.waker = waker
+		return err // what came before the watch is not reported, so look again
+	}
+	select {
+	case <-w.waker.C:
+		return nil
+	case <-w.ctx.Done():
+		return context.Cause(w.ctx)
+	}
 }
 
 // Read returns the log as it is now.
@@ -36,11 +56,10 @@ func (c *Console) Read() *Reader { return &Reader{dir: c.logDir()} }
 // or ctx does, whichever comes first: both are io.EOF, the latter with an error
 // from ctx.
 func (c *Console) Follow(ctx context.Context, w *watch.Watcher) (*Reader, error) {
-	waker, err := w.Dir(c.logDir())
-	if err != nil {
+	if _, err := os.Lstat(c.logDir()); err != nil {
 		return nil, err
 	}
-	return &Reader{dir: c.logDir(), wait: &waiter{ctx, waker}}, nil
+	return &Reader{dir: c.logDir(), wait: &waiter{ctx: ctx, watcher: w}}, nil
 }
 
 // SkipToEnd makes the reader start with what comes from now on.
@@ -69,10 +88,8 @@ func (r *Reader) Read(p []byte) (int, error) {
 		if end || r.wait == nil {
 			return 0, io.EOF
 		}
-		select {
-		case <-r.wait.waker.C:
-		case <-r.wait.ctx.Done():
-			return 0, context.Cause(r.wait.ctx)
+		if err := r.wait.wait(r.dir); err != nil {
+			return 0, err
 		}
 	}
 }
@@ -152,7 +169,7 @@ func (r *Reader) switchTo(s segment) (bool, error) {
 
 // Close releases what the reader holds.
 func (r *Reader) Close() error {
-	if r.wait != nil {
+	if r.wait != nil && r.wait.waker != nil {
 		r.wait.waker.Close()
 	}
 	if r.file != nil {
