@@ -141,7 +141,7 @@ func (k *Keeper) move() {
 		switch {
 		case err == nil:
 		case errors.Is(err, io.EOF):
-			k.err = errors.Join(k.err, k.log.finish(), k.log.close(), k.fifo.Close())
+			k.err = errors.Join(k.err, k.log.finish(), k.log.close(), k.closeFIFO())
 			return
 		default: // closed by Leave
 			k.err = errors.Join(k.err, k.log.close())
@@ -161,10 +161,15 @@ func (k *Keeper) Err() error {
 
 // Leave stops keeping and lets the FIFO collect what comes, up to its size.
 func (k *Keeper) Leave() error {
-	if err := k.fifo.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+	return errors.Join(k.closeFIFO(), k.Err())
+}
+
+// closeFIFO may be called by the end of the output and by Leave at the same time.
+func (k *Keeper) closeFIFO() error {
+	if err := k.fifo.Close(); !errors.Is(err, os.ErrClosed) {
 		return err
 	}
-	return k.Err()
+	return nil
 }
 
 // Write sends input to the guest. It waits while the guest does not take it,

@@ -238,3 +238,21 @@ func TestInputReachesTheGuestAndWaitsUnderTheContext(t *testing.T) {
 		t.Errorf("write without Firecracker = %v, want ENXIO", err)
 	}
 }
+
+func TestLeaveAtTheEndIsNoError(t *testing.T) {
+	t.Parallel()
+	for range 200 { // the two meet in some of them
+		c, ends := create(t, 0)
+		k := keep(t, c)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := ends.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		if err := k.Leave(); err != nil {
+			t.Fatal(err)
+		}
+		wg.Wait()
+	}
+}
