@@ -219,7 +219,9 @@ func (v *VM) letGo() error {
 	v.mu.Unlock()
 	var errs []error
 	if keeper != nil {
-		errs = append(errs, keeper.Leave())
+		if err := keeper.Leave(); err != nil {
+			errs = append(errs, consoleError("leave console", v.id, err))
+		}
 	}
 	if led != nil && state.alive() {
 		errs = append(errs, led.Mark(markLeft))
