@@ -9,7 +9,6 @@ import (
 
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/internal/hello"
-	"github.com/smartvm/smartvm/internal/hosttest"
 )
 
 func TestInputReachesTheGuestAndEveryFollowerSeesTheEcho(t *testing.T) {
@@ -36,7 +35,7 @@ func TestInputReachesTheGuestAndEveryFollowerSeesTheEcho(t *testing.T) {
 
 func TestFloodOfOutputStaysBounded(t *testing.T) {
 	const limit = 16 << 10
-	s := newSite(t, smartvm.Options{FirecrackerPath: hosttest.Boot(t), ConsoleLimit: limit})
+	s := bootSiteWith(t, smartvm.Options{ConsoleLimit: limit})
 	vm := s.boot(hello.Flood)
 	screen := follow(t, vm, smartvm.ConsoleOptions{})
 	for range 200 { // each needs a line that is not there yet

@@ -11,7 +11,6 @@ import (
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/internal/hello"
-	"github.com/smartvm/smartvm/internal/hosttest"
 	"github.com/smartvm/smartvm/vmconfig"
 )
 
@@ -46,7 +45,7 @@ func TestDriveIsCopiedUnlessItMayPersist(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newSite(t, smartvm.Options{FirecrackerPath: hosttest.Boot(t), PersistWritableDrives: tt.persist})
+			s := bootSiteWith(t, smartvm.Options{PersistWritableDrives: tt.persist})
 			source := s.image("disk", "original", 1<<20)
 			config := s.config(hello.Stay)
 			config.Drives = []vmconfig.Drive{{

@@ -12,7 +12,6 @@ import (
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/internal/hello"
-	"github.com/smartvm/smartvm/internal/hosttest"
 	"github.com/smartvm/smartvm/vmconfig"
 )
 
@@ -126,9 +125,7 @@ func TestInventoryListsEveryVMOfTheDirectory(t *testing.T) {
 
 func TestLookingAtAVMSaysNothingAboutItsEnd(t *testing.T) {
 	var log strings.Builder
-	s := newSite(t, smartvm.Options{
-		FirecrackerPath: hosttest.Boot(t), Logger: slog.New(slog.NewTextHandler(&log, nil)),
-	})
+	s := bootSiteWith(t, smartvm.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	vm := s.boot(hello.Stay)
 	for range 3 {
 		entry, err := s.Inspect(patient(t), vm.ID())

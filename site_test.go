@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +62,16 @@ func newSite(t *testing.T, opts smartvm.Options) *site {
 // bootSite is newSite for a test that boots microVMs.
 func bootSite(t *testing.T) *site {
 	t.Helper()
-	return newSite(t, smartvm.Options{FirecrackerPath: hosttest.Boot(t)})
+	return bootSiteWith(t, smartvm.Options{})
+}
+
+func bootSiteWith(t *testing.T, opts smartvm.Options) *site {
+	t.Helper()
+	opts.FirecrackerPath = hosttest.Boot(t)
+	if runtime.GOARCH != "amd64" {
+		t.Skip("needs an x86_64 machine: the hello guest is built for no other")
+	}
+	return newSite(t, opts)
 }
 
 // fakeSite is newSite for a test with a fake Firecracker. It needs no boot, but
