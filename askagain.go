@@ -62,20 +62,8 @@ func (l *launch) spawnAgain(ctx context.Context) (*proc.Process, error) {
 		return nil, err
 	}
 	defer null.Close()
-	resource := &proc.Resource{Role: roleFirecracker + " asked again"}
-	if resource.Stdin, err = proc.Identify(stdin); err != nil {
-		return nil, err
-	}
-	var process *proc.Process
-	err = l.ledger.Make(resource, func() error {
-		process, err = proc.Start(proc.Spec{
-			Path: l.binary.Path, Args: []string{"--api-sock", filepath.Join(v.Dir(), againSocket), "--id", string(v.id), "--log-path", log},
-			Dir: v.Dir(), Stdin: stdin, Stdout: null, Stderr: null,
-		})
-		if err == nil {
-			resource.ID = process.ID()
-		}
-		return err
+	return startRecorded(l.ledger, roleFirecracker+" asked again", proc.Spec{
+		Path: l.binary.Path, Args: []string{"--api-sock", filepath.Join(v.Dir(), againSocket), "--id", string(v.id), "--log-path", log},
+		Dir: v.Dir(), Stdin: stdin, Stdout: null, Stderr: null,
 	})
-	return process, err
 }

@@ -183,19 +183,7 @@ func (v *VM) startKeeper(stdin *os.File, command []string) (*proc.Process, error
 		return nil, err
 	}
 	defer stderr.Close()
-	resource := &proc.Resource{Role: roleKeeper}
-	if resource.Stdin, err = proc.Identify(stdin); err != nil {
-		return nil, err
-	}
-	var process *proc.Process
-	err = v.ledger.Make(resource, func() error {
-		process, err = proc.Start(proc.Spec{
-			Path: command[0], Args: command[1:], Dir: "/", Stdin: stdin, Stdout: stderr, Stderr: stderr,
-		})
-		if err == nil {
-			resource.ID = process.ID()
-		}
-		return err
+	return startRecorded(v.ledger, roleKeeper, proc.Spec{
+		Path: command[0], Args: command[1:], Dir: "/", Stdin: stdin, Stdout: stderr, Stderr: stderr,
 	})
-	return process, err
 }

@@ -27,7 +27,7 @@ type Manager struct {
 	runtime *privdir.Dir
 	data    *privdir.Dir
 
-	watcher watch.Watcher // for the API sockets and consoles of all VMs
+	watcher watch.Watcher // for the consoles and keepers of all VMs
 	space   stage.Space   // room promised to drives that are being staged
 	binary  binaryCache
 	kvmSeen atomic.Bool // KVM works: it is looked at again only when a start fails

@@ -79,21 +79,8 @@ func (l *launch) spawn(context.Context) error {
 		}
 		args = append(args, more...)
 	}
-	resource := &proc.Resource{Role: roleFirecracker}
-	if resource.Stdin, err = proc.Identify(ends.In); err != nil {
-		return err
-	}
-	var process *proc.Process
-	err = l.ledger.Make(resource, func() error {
-		process, err = proc.Start(proc.Spec{
-			Path: l.binary.Path, Args: args, Dir: v.Dir(),
-			Stdin: ends.In, Stdout: ends.Out, Stderr: stderr,
-		})
-		if err != nil {
-			return spawnError(l.binary.Path, err)
-		}
-		resource.ID = process.ID()
-		return nil
+	process, err := startRecorded(l.ledger, roleFirecracker, proc.Spec{
+		Path: l.binary.Path, Args: args, Dir: v.Dir(), Stdin: ends.In, Stdout: ends.Out, Stderr: stderr,
 	})
 	if process == nil {
 		return err
@@ -106,8 +93,27 @@ func (l *launch) spawn(context.Context) error {
 	return err
 }
 
+// startRecorded starts a process that the ledger knows before it exists, by the
+// standard input that no other process has. With an error there may be a process
+// all the same, whose pid could not be recorded.
+func startRecorded(led *ledger.Ledger, role string, spec proc.Spec) (process *proc.Process, err error) {
+	resource := &proc.Resource{Role: role}
+	if resource.Stdin, err = proc.Identify(spec.Stdin); err != nil {
+		return nil, err
+	}
+	err = led.Make(resource, func() error {
+		process, err = proc.Start(spec)
+		if err != nil {
+			return spawnError(spec.Path, err)
+		}
+		resource.ID = process.ID()
+		return nil
+	})
+	return process, err
+}
+
 func spawnError(path string, err error) error {
-	return &Error{Code: errcode.BinaryUnusable, Op: "start firecracker", Subject: path, Err: err}
+	return &Error{Code: errcode.BinaryUnusable, Op: "start process", Subject: path, Err: err}
 }
 
 func consoleError(op string, id vmconfig.ID, err error) error {

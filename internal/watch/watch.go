@@ -1,8 +1,8 @@
 // Package watch wakes those who wait for a change in a directory.
 //
 // All waiters of a [Watcher] share one inotify instance: the kernel allows a
-// user only 128 of them (fs.inotify.max_user_instances), fewer than the VMs that
-// start at the same time.
+// user only 128 of them (fs.inotify.max_user_instances), fewer than the
+// consoles that are followed at the same time.
 package watch
 
 import (
