@@ -30,8 +30,9 @@ const (
 
 var parts = []string{"firecracker", "vmconfig", "image", "baseimage", "hostnet", "snapshot"}
 
-// Two packages of one storey that may see each other; those of internal all may.
-var siblings = map[string]string{"vmconfig": "firecracker", "image": "firecracker"}
+// Parts that may see another one; the packages of internal all may. What they
+// take from firecracker are its wire types and its Version.
+var siblings = map[string]string{"vmconfig": "firecracker", "image": "firecracker", "baseimage": "firecracker"}
 
 // Imports that belong to one package alone: each is a boundary to the world.
 var owners = map[string]string{
