@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -13,12 +12,15 @@ import (
 	"github.com/smartvm/smartvm/firecracker"
 )
 
-// connect waits until the API of the VM's Firecracker can be talked to.
+// connect makes the client of the VM's Firecracker and, if the start goes on
+// with requests, waits until its API can be talked to.
 func (l *launch) connect(ctx context.Context) error {
 	v := l.vm
 	client := l.newClient(v.SocketPath())
-	if err := l.await(ctx, client, v.gone); err != nil {
-		return errors.Join(err, client.Close())
+	if !l.plan.fromFile {
+		if err := l.await(ctx, client, v.gone); err != nil {
+			return errors.Join(err, client.Close())
+		}
 	}
 	l.client = client
 	v.mu.Lock()
@@ -35,47 +37,29 @@ func (l *launch) newClient(socket string) *firecracker.Client {
 	})
 }
 
-// How long to wait between looks for the socket. Nobody waits for it: a guest
-// that boots from a file needs much longer than Firecracker does to make its
-// socket, so a look each few milliseconds costs less than being woken by
-// inotify, whose watch has to be made and removed.
-const (
-	firstLook = 2 * time.Millisecond
-	laterLook = 4 * time.Millisecond
-)
-
 // await waits for a socket in the VM's directory, or for the end of the process
 // that is to make it.
 func (l *launch) await(ctx context.Context, client *firecracker.Client, gone <-chan struct{}) error {
-	timeout := l.vm.manager.opts.StartTimeout
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNoSocket)
-	defer cancel()
-	pause := firstLook
-	look := time.NewTimer(pause)
-	defer look.Stop()
-	for {
-		err := tryConnect(ctx, client)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-look.C:
-			pause = min(2*pause, laterLook)
-			look.Reset(pause)
-		case <-gone:
-			return errGoneBeforeAnswer
-		case <-ctx.Done():
-			if cause := context.Cause(ctx); !errors.Is(cause, errNoSocket) {
-				return cause
-			}
-			return &Error{
-				Code: errcode.SocketTimeout, Op: "wait for firecracker", Subject: client.Socket(),
-				Err:  fmt.Errorf("the API did not answer within %s: %w", timeout, err),
-				Hint: "see Firecracker's log; on a loaded host raise StartTimeout",
-			}
-		}
+	var last error
+	err := l.until(ctx, gone, func() (bool, error) {
+		last = tryConnect(ctx, client)
+		return last == nil, nil
+	})
+	if errors.Is(err, errTooLong) {
+		return l.noSocket(client.Socket(), last)
+	}
+	return err
+}
+
+func (l *launch) noSocket(socket string, last error) error {
+	return &Error{
+		Code: errcode.SocketTimeout, Op: "wait for firecracker", Subject: socket,
+		Err:  fmt.Errorf("the API did not answer within %s: %w", l.vm.manager.opts.StartTimeout, last),
+		Hint: hintTooLong,
 	}
 }
+
+const hintTooLong = "see Firecracker's log; on a loaded host raise StartTimeout"
 
 // tryConnect looks first: a look at a socket that is not there yet costs a tenth
 // of an attempt to connect to it.
@@ -86,8 +70,3 @@ func tryConnect(ctx context.Context, client *firecracker.Client) error {
 	}
 	return client.Connect(ctx)
 }
-
-var (
-	errNoSocket         = errors.New("firecracker's API did not answer")
-	errGoneBeforeAnswer = errors.New("firecracker ended before its API answered")
-)

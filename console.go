@@ -35,7 +35,10 @@ func (v *VM) OpenConsole(ctx context.Context, opts ConsoleOptions) (io.ReadClose
 	if !opts.Follow {
 		return con.Read(), nil
 	}
-	reader, err := con.Follow(ctx, &v.manager.watcher)
+	v.mu.Lock()
+	keeper := v.keeper
+	v.mu.Unlock()
+	reader, err := con.Follow(ctx, keeper, &v.manager.watcher)
 	if err != nil {
 		return nil, consoleError("follow console", v.id, err)
 	}
@@ -101,7 +104,7 @@ func (v *VM) KeepConsole(ctx context.Context) error {
 //
 // The VM can still be used through v, as one that was attached to.
 func (v *VM) Detach(ctx context.Context, keeper []string) error {
-	end, err := v.begin(ctx, opDetach)
+	end, err := v.beginBlind(ctx, opDetach)
 	if err != nil {
 		return err
 	}

@@ -26,4 +26,5 @@ const (
 	KVMUnavailable = errcode.KVMUnavailable
 	SocketTimeout  = errcode.SocketTimeout
 	APIError       = errcode.APIError
+	APITimeout     = errcode.APITimeout
 )

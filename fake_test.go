@@ -8,14 +8,17 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
+	"unsafe"
 
-	"github.com/smartvm/smartvm/vmconfig"
+	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/firecracker/firecrackertest"
+	"github.com/smartvm/smartvm/vmconfig"
 )
 
 // fake is what a fake Firecracker does. It is the test binary under another
@@ -33,6 +36,7 @@ type fake struct {
 	Refuse  map[string]string `json:"refuse,omitempty"`  // calls that are refused, with their fault
 	Hang    []string          `json:"hang,omitempty"`    // calls that get no answer
 	EndsAt  string            `json:"ends_at,omitempty"` // ends, with Code, when it is asked for this
+	Brief   bool              `json:"brief,omitempty"`   // its guest ends as soon as it runs
 }
 
 // install makes the fake a program and returns its path.
@@ -143,20 +147,41 @@ func (f fake) bootFromFile(config, log, socket string, opts firecrackertest.Opti
 	if err != nil {
 		return exitCode(err)
 	}
-	refused := make(chan error, 1)
+	over := make(chan error, 1)
 	go func() {
 		client := firecracker.NewClient(building, firecracker.ClientOptions{Version: opts.Version, Timeout: -1})
 		for _, r := range append(vm.Requests(), firecracker.StartInstance()) {
 			if err := client.Do(context.Background(), r); err != nil {
-				refused <- errors.Join(err, appendTo(log, "Failed to build MicroVM from Json: "+err.Error()+"\n"))
+				over <- errors.Join(err, appendTo(log, "Failed to build MicroVM from Json: "+err.Error()+"\n"))
 				return
 			}
 		}
-		if err := errors.Join(client.Close(), os.Rename(building, socket)); err != nil {
-			refused <- err
+		err := errors.Join(client.Close(), os.Rename(building, socket))
+		if err == nil && !f.Brief {
+			err = confine()
+		}
+		if err != nil || f.Brief {
+			over <- err
 		}
 	}()
-	return f.live(server, refused, tick)
+	return f.live(server, over, tick)
+}
+
+// confine puts all threads under a seccomp filter that allows everything: it is
+// how Firecracker is known to let its guest run.
+func confine() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return os.NewSyscallError("prctl", err)
+	}
+	filter := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
+	if errno != 0 {
+		return os.NewSyscallError("seccomp", errno)
+	}
+	return nil
 }
 
 func appendTo(path, text string) error {
@@ -169,12 +194,12 @@ func appendTo(path, text string) error {
 }
 
 // live is the guest: it greets when it is started, and ends when it is asked to,
-// or when its config was refused.
-func (f fake) live(server *firecrackertest.Server, refused <-chan error, tick *time.Ticker) int {
+// or when it is over before that.
+func (f fake) live(server *firecrackertest.Server, over <-chan error, tick *time.Ticker) int {
 	greeted := false
 	for ; ; <-tick.C {
 		select {
-		case err := <-refused:
+		case err := <-over:
 			return exitCode(err)
 		default:
 		}

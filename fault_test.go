@@ -53,6 +53,7 @@ func TestStartUndoesItselfWhenFirecrackerFails(t *testing.T) {
 		texts []string // in the error
 	}{
 		{"it ends at once", fake{Dies: true, Code: 1, Log: logged + "\n"}, smartvm.ProcessExited, []string{"exit code 1", logged}},
+		{"it ends at once without complaint", fake{Dies: true, Log: logged}, smartvm.ProcessExited, []string{"exit code 0", logged}},
 		{"it ends at once and says why", fake{Dies: true, Code: 3, Stderr: "bad argument\n"}, smartvm.ProcessExited, []string{"exit code 3", "bad argument"}},
 		{"it refuses a request", fake{Log: logged, Refuse: map[string]string{"PUT /drives/data": "no such drive"}}, smartvm.APIError, []string{"PUT /drives/data", "no such drive"}},
 		{"it refuses the boot", fake{Log: logged, Refuse: map[string]string{"PUT /actions": "no kernel"}}, smartvm.ProcessExited, []string{"exit code 1", "no kernel"}},
@@ -118,6 +119,28 @@ func TestSocketThatNeverOpensIsATimeout(t *testing.T) {
 	e := wantUndone(t, vm, err, smartvm.SocketTimeout)
 	if !strings.Contains(err.Error(), vm.SocketPath()) || len(e.Details) == 0 || e.Details[0].Message != "thinking" {
 		t.Errorf("got %v, details %v; want the socket and the log", err, e.Details)
+	}
+}
+
+func TestGuestThatNeverRunsIsATimeout(t *testing.T) {
+	hosttest.Need(t, hosttest.KVM)
+	s := newSite(t, smartvm.Options{
+		FirecrackerPath: fake{Hang: []string{"PUT /actions"}, Log: "building"}.install(t), StartTimeout: 300 * time.Millisecond,
+	})
+	vm := s.create("", s.config())
+	e := wantUndone(t, vm, vm.Start(patient(t)), smartvm.APITimeout)
+	if len(e.Details) == 0 || e.Details[0].Message != "building" {
+		t.Errorf("details %v, want the log", e.Details)
+	}
+}
+
+func TestGuestThatEndsBeforeItIsSeenHasRun(t *testing.T) {
+	s := fakeSite(t, fake{Brief: true})
+	vm := s.create("", s.config())
+	must(t, vm.Start(patient(t)))
+	wantState(t, vm, smartvm.Stopped)
+	if end := ended(t, vm); end.Asked || !end.Status.Success() {
+		t.Errorf("ended %+v, want exit code 0 of its own", end)
 	}
 }
 

@@ -177,6 +177,16 @@ func (p *plan) checkInterfaces() []errcode.Detail {
 	return faults
 }
 
+// threads returns how many threads Firecracker has at least once its guest is
+// made: the main one, that of the API, and one for each vCPU.
+func (p *plan) threads() int {
+	vcpus := 1
+	if m := p.config.MachineConfig; m != nil && m.VCPUCount > 0 {
+		vcpus = m.VCPUCount
+	}
+	return 2 + vcpus
+}
+
 // args returns Firecracker's command line.
 func (p *plan) args(id vmconfig.ID) []string {
 	args := append([]string{"--api-sock", p.files.Inside(roleSocket), "--id", string(id)}, p.config.LogArgs()...)

@@ -47,14 +47,11 @@ func (l *launch) makeOutputs() error {
 }
 
 func touch(path string) error {
-	f, err := plainfile.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_NONBLOCK)
+	err := plainfile.Touch(path)
 	if errors.Is(err, unix.ENXIO) {
 		return nil // a FIFO without a reader yet
 	}
-	if err != nil {
-		return err
-	}
-	return f.Close()
+	return err
 }
 
 // spawn starts Firecracker with the console as its standard input and output.
@@ -85,6 +82,7 @@ func (l *launch) spawn(context.Context) error {
 	if process == nil {
 		return err
 	}
+	l.process = process
 	keeper, kerr := con.Keep()
 	v.watch(process, keeper)
 	if kerr != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/smartvm/smartvm/image"
 	"github.com/smartvm/smartvm/internal/fault"
 	"github.com/smartvm/smartvm/internal/ledger"
+	"github.com/smartvm/smartvm/internal/proc"
 )
 
 // Start boots the VM: it stages drives, starts Firecracker, configures it and
@@ -64,6 +65,8 @@ type launch struct {
 	plan   *plan
 	ledger *ledger.Ledger
 	client *firecracker.Client
+
+	process *proc.Process
 }
 
 // run is a start from its beginning to its end.

@@ -20,12 +20,16 @@ import (
 // When ctx ends, Stop returns and leaves the VM as far as it got; it can be
 // called again. The VM's directory stays until Cleanup.
 func (v *VM) Stop(ctx context.Context, opts StopOptions) error {
-	end, err := v.begin(ctx, opStop)
+	opts = opts.withDefaults()
+	begin := v.begin
+	if opts.Grace < 0 {
+		begin = v.beginBlind
+	}
+	end, err := begin(ctx, opStop)
 	if err != nil {
 		return err
 	}
 	defer end()
-	opts = opts.withDefaults()
 	v.mu.Lock()
 	process, state := v.process, v.state
 	v.mu.Unlock()

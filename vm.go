@@ -114,12 +114,20 @@ func (v *VM) noClient(op string) error {
 // begin waits for the turn and checks that op is allowed now. The caller must
 // call the returned function when it has finished.
 func (v *VM) begin(ctx context.Context, op operation) (end func(), err error) {
+	return v.beginKnowing(ctx, op, v.refresh)
+}
+
+// beginBlind is begin for what makes no difference between the states of a live
+// process: Firecracker is not asked.
+func (v *VM) beginBlind(ctx context.Context, op operation) (end func(), err error) {
+	return v.beginKnowing(ctx, op, func(context.Context) {})
+}
+
+func (v *VM) beginKnowing(ctx context.Context, op operation, refresh func(context.Context)) (end func(), err error) {
 	if err := v.take(ctx, op); err != nil {
 		return nil, err
 	}
-	if op != opDetach { // which makes no difference between states of a live process
-		v.refresh(ctx)
-	}
+	refresh(ctx)
 	if err := v.State().check(op, string(v.id)); err != nil {
 		<-v.turn
 		return nil, err

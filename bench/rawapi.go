@@ -90,6 +90,42 @@ func (v *rawVM) bootReady(started func()) (err error) {
 	return v.awaitMarker()
 }
 
+// lookAgain is the pause between two looks for a socket by who has many to look
+// for: an inotify instance for each would be more than a user may have.
+const lookAgain = 2 * time.Millisecond
+
+// bootKnown is bootReady for a fleet.
+func (v *rawVM) bootKnown() (err error) {
+	if err := v.spawn("--config-file", v.path(configName)); err != nil {
+		return err
+	}
+	conn, err := connectLooking(v.path(socketName))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unix.Close(conn)) }()
+	if err := askRunning(conn); err != nil {
+		return err
+	}
+	return v.awaitMarker()
+}
+
+func connectLooking(path string) (int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, os.NewSyscallError("socket", err)
+	}
+	for range connectTimeout / lookAgain {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+		if err == nil {
+			return fd, nil
+		}
+		pause := unix.NsecToTimespec(int64(lookAgain))
+		_ = unix.Nanosleep(&pause, nil)
+	}
+	return 0, errors.Join(os.NewSyscallError("connect", err), unix.Close(fd))
+}
+
 func askRunning(conn int) error {
 	if _, err := unix.Write(conn, []byte("GET / HTTP/1.1\r\n\r\n")); err != nil {
 		return os.NewSyscallError("write", err)

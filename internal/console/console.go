@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -88,7 +88,10 @@ type Keeper struct {
 	fifo *os.File
 	log  *writer
 	done chan struct{}
-	err  error // valid once done is closed
+
+	mu   sync.Mutex
+	more chan struct{} // closed when more is in the log; nil when nobody waits for that
+	err  error         // valid once done is closed
 }
 
 // Keep makes this process the keeper, or returns [ErrKept]. It must be called
@@ -128,25 +131,71 @@ func lock(fifo *os.File) error {
 	return locked
 }
 
+// buffers are shared by all consoles: one that is silent needs none.
+var buffers = sync.Pool{New: func() any { return new([8 << 10]byte) }}
+
 // move copies until the last writer has closed the FIFO. What can't be written
 // (a full disk) is dropped: the guest must not be held up by its log.
 func (k *Keeper) move() {
 	defer close(k.done)
-	buf := make([]byte, 8<<10) // small: there is one per VM, and serial ports are slow
 	for {
-		n, err := k.fifo.Read(buf)
-		if _, werr := k.log.Write(buf[:n]); werr != nil && k.err == nil {
-			k.err = fmt.Errorf("console output was lost: %w", werr)
-		}
+		ended, err := k.moveSome()
 		switch {
-		case err == nil:
-		case errors.Is(err, io.EOF):
-			k.err = errors.Join(k.err, k.log.finish(), k.log.close(), k.closeFIFO())
-			return
-		default: // closed by Leave
+		case err != nil: // closed by Leave
 			k.err = errors.Join(k.err, k.log.close())
 			return
+		case ended:
+			k.err = errors.Join(k.err, k.log.finish(), k.log.close(), k.closeFIFO())
+			return
 		}
+		k.wake()
+	}
+}
+
+// moveSome waits for output and moves what there is. Ended says that there will
+// be no more.
+func (k *Keeper) moveSome() (ended bool, err error) {
+	conn, err := k.fifo.SyscallConn()
+	if err != nil {
+		return false, err
+	}
+	var failed error
+	err = conn.Read(func(fd uintptr) bool {
+		buf, _ := buffers.Get().(*[8 << 10]byte)
+		defer buffers.Put(buf)
+		n, err := unix.Read(int(fd), buf[:])
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
+			return false
+		}
+		if err != nil {
+			failed = os.NewSyscallError("read", err)
+			return true
+		}
+		if _, err := k.log.Write(buf[:n]); err != nil && k.err == nil {
+			k.err = fmt.Errorf("console output was lost: %w", err)
+		}
+		ended = n == 0
+		return true
+	})
+	return ended, errors.Join(err, failed)
+}
+
+// changed returns a channel that is closed when more is in the log than now.
+func (k *Keeper) changed() <-chan struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.more == nil {
+		k.more = make(chan struct{})
+	}
+	return k.more
+}
+
+func (k *Keeper) wake() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.more != nil {
+		close(k.more)
+		k.more = nil
 	}
 }
 

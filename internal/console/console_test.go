@@ -1,6 +1,7 @@
 package console
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -119,7 +120,7 @@ func TestFollowersSeeEverythingUntilTheEnd(t *testing.T) {
 	var w watch.Watcher
 	var wg sync.WaitGroup
 	for range 5 {
-		r, err := c.Follow(t.Context(), &w)
+		r, err := c.Follow(t.Context(), nil, &w)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,6 +146,43 @@ func TestFollowersSeeEverythingUntilTheEnd(t *testing.T) {
 	}
 }
 
+func TestFollowerOfThisKeeperGoesOnWithTheNextOne(t *testing.T) {
+	t.Parallel()
+	c, ends := create(t, 0)
+	k := keep(t, c)
+	var w watch.Watcher
+	defer w.Close()
+	r, err := c.Follow(t.Context(), k, &w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(r)
+	line := func(want string) {
+		t.Helper()
+		if got, err := in.ReadString('\n'); err != nil || got != want {
+			t.Fatalf("read %q, %v, want %q", got, err, want)
+		}
+	}
+	say(t, ends, "one\n")
+	line("one\n")
+	go func() { say(t, ends, "two\n") }() // mostly while the reader waits
+	line("two\n")
+	if err := k.Leave(); err != nil {
+		t.Fatal(err)
+	}
+	say(t, ends, "three\n")
+	k = keep(t, c)
+	line("three\n")
+	say(t, ends, "four\n")
+	if err := errors.Join(ends.Close(), k.Err()); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := io.ReadAll(in)
+	if err := errors.Join(err, r.Close()); err != nil || string(rest) != "four\n" {
+		t.Errorf("the rest is %q, %v", rest, err)
+	}
+}
+
 func TestFollowerEndsWithItsContextAndWithTheDirectory(t *testing.T) {
 	t.Parallel()
 	c, ends := create(t, 0)
@@ -152,7 +190,7 @@ func TestFollowerEndsWithItsContextAndWithTheDirectory(t *testing.T) {
 	var w watch.Watcher
 	defer w.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	r, err := c.Follow(ctx, &w)
+	r, err := c.Follow(ctx, nil, &w)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +198,7 @@ func TestFollowerEndsWithItsContextAndWithTheDirectory(t *testing.T) {
 	if _, err := io.ReadAll(r); !errors.Is(err, context.Canceled) {
 		t.Errorf("read = %v, want the context's error", err)
 	}
-	r2, err := c.Follow(t.Context(), &w)
+	r2, err := c.Follow(t.Context(), nil, &w)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +230,7 @@ func TestSkipToEndShowsOnlyWhatComes(t *testing.T) {
 	}
 	var w watch.Watcher
 	defer w.Close()
-	r, err := c.Follow(t.Context(), &w)
+	r, err := c.Follow(t.Context(), nil, &w)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,30 +23,53 @@ type Reader struct {
 	wait *waiter
 }
 
-// waiter lets a reader that is at the end wait for more. The watch is made when
-// it is first needed: mostly there is something to read at first.
+// waiter lets a reader that is at the end wait for more: until the keeper says
+// so, if it is one of this process, else until the directory changes.
 type waiter struct {
 	ctx     context.Context //nolint:containedctx // io.Reader has no context; this one bounds the reader's life, not a call
+	keeper  *Keeper         // nil when it is another process's, or has ended
 	watcher *watch.Watcher
 	waker   *watch.Waker
+	more    <-chan struct{} // nil as long as nobody was asked to tell
 }
 
-// wait returns when there may be more.
+// wait returns when there may be more. It returns at once when it has just
+// asked to be told, since what came before that is told by nobody.
 func (w *waiter) wait(dir string) error {
-	if w.waker == nil {
-		waker, err := w.watcher.Dir(dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // gone with its VM, which the next look tells
-		}
-		w.waker = waker
-		return err // what came before the watch is not reported, so look again
+	if w.more == nil {
+		return w.ask(dir)
+	}
+	var left <-chan struct{}
+	if w.keeper != nil {
+		left = w.keeper.done
 	}
 	select {
-	case <-w.waker.C:
+	case <-w.more:
+		if w.keeper != nil {
+			w.more = w.keeper.changed()
+		}
+		return nil
+	case <-left: // another process may go on with the console
+		w.keeper, w.more = nil, nil
 		return nil
 	case <-w.ctx.Done():
 		return context.Cause(w.ctx)
 	}
+}
+
+func (w *waiter) ask(dir string) error {
+	if w.keeper != nil {
+		w.more = w.keeper.changed()
+		return nil
+	}
+	waker, err := w.watcher.Dir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // gone with its VM, which the next look tells
+	}
+	if err == nil {
+		w.waker, w.more = waker, waker.C
+	}
+	return err
 }
 
 // Read returns the log as it is now.
@@ -54,12 +77,12 @@ func (c *Console) Read() *Reader { return &Reader{dir: c.logDir()} }
 
 // Follow returns the log and what is added to it, until Firecracker has ended
 // or ctx does, whichever comes first: both are io.EOF, the latter with an error
-// from ctx.
-func (c *Console) Follow(ctx context.Context, w *watch.Watcher) (*Reader, error) {
+// from ctx. The keeper is that of this process; nil when there is none.
+func (c *Console) Follow(ctx context.Context, k *Keeper, w *watch.Watcher) (*Reader, error) {
 	if _, err := os.Lstat(c.logDir()); err != nil {
 		return nil, err
 	}
-	return &Reader{dir: c.logDir(), wait: &waiter{ctx: ctx, watcher: w}}, nil
+	return &Reader{dir: c.logDir(), wait: &waiter{ctx: ctx, keeper: k, watcher: w}}, nil
 }
 
 // SkipToEnd makes the reader start with what comes from now on.

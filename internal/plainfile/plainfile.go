@@ -14,25 +14,55 @@ import (
 // What is opened must be a regular file or a directory: reading anything else
 // through it would block a thread.
 func Open(path string, flags int) (*os.File, error) {
+	fd, err := open(path, flags)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+func open(path string, flags int) (int, error) {
 	for {
 		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o600)
 		if err == nil {
-			return os.NewFile(uintptr(fd), path), nil
+			return fd, nil
 		}
 		if !errors.Is(err, unix.EINTR) {
-			return nil, &os.PathError{Op: "open", Path: path, Err: err}
+			return 0, &os.PathError{Op: "open", Path: path, Err: err}
 		}
 	}
 }
 
 // Write makes or replaces the content of a file. It is os.WriteFile with mode 0600.
 func Write(path string, data []byte) error {
-	f, err := Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC)
+	fd, err := open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Close())
+	for len(data) > 0 && err == nil {
+		var n int
+		if n, err = unix.Write(fd, data); errors.Is(err, unix.EINTR) {
+			err = nil
+		}
+		data = data[max(n, 0):]
+	}
+	return errors.Join(pathError("write", path, err), pathError("close", path, unix.Close(fd)))
+}
+
+// Touch makes a file, unless it is there.
+func Touch(path string) error {
+	fd, err := open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_NONBLOCK)
+	if err != nil {
+		return err
+	}
+	return pathError("close", path, unix.Close(fd))
+}
+
+func pathError(op, path string, err error) error {
+	if err != nil {
+		err = &os.PathError{Op: op, Path: path, Err: err}
+	}
+	return err
 }
 
 // Names returns the names in a directory, in no order.
@@ -48,14 +78,11 @@ func Names(dir string) ([]string, error) {
 // Read returns what one read of a small file gives, at most a page: enough for
 // the files of /proc.
 func Read(path string) ([]byte, error) {
-	f, err := Open(path, unix.O_RDONLY)
+	fd, err := open(path, unix.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
 	buf := make([]byte, 4096)
-	n, err := unix.Read(int(f.Fd()), buf)
-	if err != nil {
-		err = &os.PathError{Op: "read", Path: path, Err: err}
-	}
-	return buf[:max(n, 0)], errors.Join(err, f.Close())
+	n, err := unix.Read(fd, buf)
+	return buf[:max(n, 0)], errors.Join(pathError("read", path, err), pathError("close", path, unix.Close(fd)))
 }

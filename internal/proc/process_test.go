@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -193,5 +194,59 @@ func TestReleaseFindsAProcessWhoseIDWasNeverWritten(t *testing.T) {
 	}
 	if err := r.Release(t.Context()); err != nil {
 		t.Errorf("second release: %v", err)
+	}
+}
+
+func TestThreadsAreCountedUntilTheEnd(t *testing.T) {
+	t.Parallel()
+	self := &Process{id: ID{PID: os.Getpid()}}
+	names, err := self.Threads()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counter, err := self.CountThreads()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer counter.Close()
+	if got := counter.Now(); got < 2 || got < len(names)-1 { // threads come, and seldom go
+		t.Errorf("%d threads, names %q", got, names)
+	}
+	child := start(t, "exec sleep 1000")
+	of, err := child.CountThreads()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer of.Close()
+	if got := of.Now(); got != 1 {
+		t.Errorf("a child has %d threads, want 1", got)
+	}
+	if err := child.Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := of.Now(); got != 0 {
+		t.Errorf("a child that has ended has %d threads", got)
+	}
+}
+
+func TestSeccompFiltersAreRead(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "status")
+	for text, want := range map[string]int{
+		"Name:\tx\nSeccomp:\t2\nSeccomp_filters:\t3\nSpeculation:\tx\n": 3,
+		"Name:\tx\nSeccomp:\t0\nSeccomp_filters:\t0\n":                  0,
+		"Name:\tx\nSeccomp:\t0\n":                                       -1,
+		"Name:\tx\nSeccomp_filters:\tmany\n":                            -1,
+		"Name:\tx\nSeccomp_filters:\t1":                                 -1,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := seccompFilters(path); (err != nil) != (want < 0) || err == nil && got != want {
+			t.Errorf("%q: %d, %v, want %d", text, got, err, want)
+		}
+	}
+	if confined, err := start(t, "exec sleep 1000").Confined(); confined || err != nil {
+		t.Errorf("a shell's child is confined: %t, %v", confined, err)
 	}
 }
