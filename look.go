@@ -3,6 +3,7 @@ package smartvm
 import (
 	"context"
 	"errors"
+	"runtime"
 	"time"
 )
 
@@ -10,18 +11,24 @@ import (
 // time that it has taken so far, within these bounds. A look costs a system call
 // or two; being told (by inotify of the socket, or by an answer of the API that
 // the guest runs) costs more, and most of all Firecracker, which has to change
-// threads to answer. A host that starts many VMs at once makes each slower, and
-// looks less often.
+// threads to answer.
 const (
 	soonestLook = time.Millisecond
 	latestLook  = 8 * time.Millisecond
 )
 
+// nextLook returns the pause before the next look. Starts that share a processor
+// take longer, each in proportion to their number, and are looked at less often.
+func (l *launch) nextLook(elapsed time.Duration) time.Duration {
+	crowd := max(int64(l.vm.manager.starting.Load())/int64(runtime.GOMAXPROCS(0)), 1)
+	return max(min(elapsed/8, latestLook), time.Duration(crowd*int64(soonestLook)))
+}
+
 // until looks again and again until something is so, the process is gone, ctx
 // ends, or StartTimeout has passed.
 func (l *launch) until(ctx context.Context, gone <-chan struct{}, look func() (bool, error)) error {
 	began, timeout := time.Now(), l.vm.manager.opts.StartTimeout
-	pause := time.NewTimer(soonestLook)
+	pause := time.NewTimer(l.nextLook(0))
 	defer pause.Stop()
 	for {
 		if is, err := look(); is || err != nil {
@@ -38,7 +45,7 @@ func (l *launch) until(ctx context.Context, gone <-chan struct{}, look func() (b
 		if elapsed > timeout {
 			return errTooLong
 		}
-		pause.Reset(min(max(elapsed/8, soonestLook), latestLook))
+		pause.Reset(l.nextLook(elapsed))
 	}
 }
 

@@ -32,6 +32,8 @@ type Manager struct {
 	binary  binaryCache
 	kvmSeen atomic.Bool // KVM works: it is looked at again only when a start fails
 
+	starting atomic.Int32 // how many starts are under way
+
 	mu  sync.Mutex
 	vms map[vmconfig.ID]*VM
 }

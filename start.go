@@ -37,6 +37,8 @@ func (v *VM) start(ctx context.Context, op operation) error {
 	}
 	defer end()
 	v.setState(Configuring)
+	v.manager.starting.Add(1)
+	defer v.manager.starting.Add(-1)
 	l := &launch{vm: v, op: op, began: time.Now()}
 	if err := l.run(ctx); err != nil {
 		return v.startFailed(ctx, op, l.explain(ctx, err))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -36,27 +37,32 @@ type Spec struct {
 // terminal does not reach it, and watches it.
 func Start(s Spec) (*Process, error) {
 	pidfd := -1
-	p, err := os.StartProcess(s.Path, append([]string{s.Path}, s.Args...), &os.ProcAttr{
+	// Not os.StartProcess, which makes a second pidfd for itself.
+	pid, err := syscall.ForkExec(s.Path, append([]string{s.Path}, s.Args...), &syscall.ProcAttr{
 		Dir:   s.Dir,
 		Env:   append([]string{}, s.Env...), // nil would mean ours
-		Files: []*os.File{s.Stdin, s.Stdout, s.Stderr},
+		Files: []uintptr{s.Stdin.Fd(), s.Stdout.Fd(), s.Stderr.Fd()},
 		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
 	})
+	runtime.KeepAlive(s)
 	if err != nil {
-		return nil, err
+		return nil, &os.PathError{Op: "fork/exec", Path: s.Path, Err: err}
 	}
 	if pidfd < 0 {
-		return nil, errors.Join(errors.New("this kernel has no pidfd (Linux 5.4 is needed)"), p.Kill())
+		return nil, errors.Join(errors.New("this kernel has no pidfd (Linux 5.4 is needed)"), abandon(pid))
 	}
-	id, err := identify(p.Pid) // it can't be recycled: nobody but us reaps it
+	id, err := identify(pid) // it can't be recycled: nobody but us reaps it
 	if err != nil {
-		return nil, errors.Join(err, p.Kill(), unix.Close(pidfd))
-	}
-	// The watcher reaps the child through its pid; os keeps no handle of its own.
-	if err := p.Release(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, abandon(pid), unix.Close(pidfd))
 	}
 	return watch(id, pidfd, true)
+}
+
+// abandon ends a child that can't be watched.
+func abandon(pid int) error {
+	err := unix.Kill(pid, unix.SIGKILL)
+	_ = reap(pid)
+	return os.NewSyscallError("kill", err)
 }
 
 // Open watches a process that runs already. The error matches fs.ErrNotExist
