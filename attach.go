@@ -104,13 +104,9 @@ func missing(op, id string, err error) error {
 
 // open makes a VM out of what its directory and ledger say.
 func (m *Manager) open(ctx context.Context, id vmconfig.ID, view *ledger.View) (*VM, error) {
-	var rec record
-	err := readJSON(filepath.Join(view.Dir, recordName), &rec)
-	if errors.Is(err, fs.ErrNotExist) { // killed before it got this far
-		rec.Config, err = &vmconfig.Config{}, nil
-	}
-	if err != nil {
-		return nil, &Error{Code: errcode.LedgerFailed, Op: "read vm record", Subject: string(id), Err: err}
+	rec := record{Config: &vmconfig.Config{}}
+	if err := view.About(&rec); err != nil {
+		return nil, err
 	}
 	v := newVM(m, id, rec.Config)
 	v.attached = new(view.Created)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
@@ -31,7 +32,7 @@ func (p *plan) fileHolds() bool { return p.config.Serial == nil }
 // writeConfig writes the config file and what it refers to, and returns the
 // arguments that make Firecracker read them.
 func (l *launch) writeConfig() (args []string, err error) {
-	v, config := l.vm, l.plan.config.Clone()
+	v, config := l.vm, *l.plan.config
 	if config.Metadata != nil {
 		path := filepath.Join(v.Dir(), metadataName)
 		if err := writeFirst(path, config.Metadata); err != nil {
@@ -48,6 +49,7 @@ func (l *launch) writeConfig() (args []string, err error) {
 	}
 	// What is smartvm's own is not for Firecracker; its log is on the command line.
 	config.Metadata, config.Logger = nil, nil
+	config.Drives = slices.Clone(config.Drives)
 	for i := range config.Drives {
 		config.Drives[i].Ephemeral = nil
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -82,7 +80,7 @@ func (m *Manager) inspect(ctx context.Context, id string) (Entry, error) {
 	}
 	defer func() { _ = v.close() }()
 	var rec record
-	if err := readJSON(filepath.Join(view.Dir, recordName), &rec); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := view.About(&rec); err != nil {
 		return Entry{}, err
 	}
 	e := Entry{

@@ -127,13 +127,13 @@ func (v *VM) watch(process *proc.Process, keeper *console.Keeper) {
 	v.mu.Lock()
 	v.process, v.keeper = process, keeper
 	v.mu.Unlock()
-	go func() {
+	process.AfterDone(func() {
 		if process.Ended() {
 			v.onExit(process.Status())
 		} else {
 			close(v.gone) // nobody will learn of its end: see end
 		}
-	}()
+	})
 }
 
 // drainTimeout bounds the wait for the last console output of a dead process.

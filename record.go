@@ -28,7 +28,6 @@ const (
 	logName    = "firecracker.log"
 	stderrName = "firecracker.stderr"
 	drivesName = "drives"
-	recordName = "vm.json"
 	endedName  = "ended.json"
 	askedName  = "asked" // exists once a process has begun to stop the VM
 	keptName   = "kept"  // exists once a keeper is at work
@@ -59,7 +58,8 @@ func checkSocketPath(runtimeDir string, id vmconfig.ID) error {
 	}
 }
 
-// record is what another process has to know about a VM besides its ledger.
+// record is what a VM's ledger says about the VM itself. It is empty when its
+// owner was killed before it got that far.
 type record struct {
 	ID      vmconfig.ID      `json:"id"`
 	Created time.Time        `json:"created"`

@@ -41,7 +41,8 @@ func (s *screen) find(text string) string {
 		n, err := s.from.Read(buf)
 		s.seen.Write(buf[:n])
 		if err != nil && n == 0 {
-			s.t.Fatalf("no %q on the console (%v), but %q", text, err, s.seen.String())
+			seen := s.seen.String()
+			s.t.Fatalf("no %q on the console (%v), but %d bytes that end with %q", text, err, len(seen), seen[max(len(seen)-400, 0):])
 		}
 	}
 }

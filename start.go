@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -162,11 +161,11 @@ func (l *launch) fill(ctx context.Context) (err error) {
 	return nil
 }
 
-// describe writes down what other processes have to know about the VM. It comes
+// describe records what other processes have to know about the VM. It comes
 // after the spawn, when Firecracker has something to do for itself.
 func (l *launch) describe(context.Context) error {
 	v := l.vm
-	return writeJSON(filepath.Join(v.Dir(), recordName), record{
+	return l.ledger.Describe(record{
 		ID: v.id, Created: l.began, Config: v.config, Binary: l.binary, Files: l.plan.files, Drives: v.Drives(),
 	})
 }

@@ -31,7 +31,6 @@ func New(dir string, limit int64) *Console {
 
 func (c *Console) inPath() string  { return filepath.Join(c.dir, "console.in") }
 func (c *Console) outPath() string { return filepath.Join(c.dir, "console.out") }
-func (c *Console) logDir() string  { return filepath.Join(c.dir, "console") }
 
 // Ends are the files that a Firecracker process gets as its standard input and
 // output, open for both reading and writing.
@@ -40,11 +39,8 @@ type Ends struct{ In, Out *os.File }
 // Close closes this process's copies.
 func (e Ends) Close() error { return errors.Join(e.In.Close(), e.Out.Close()) }
 
-// Create makes the FIFOs and the directory of the log.
+// Create makes the FIFOs.
 func (c *Console) Create() (Ends, error) {
-	if err := os.Mkdir(c.logDir(), 0o700); err != nil {
-		return Ends{}, err
-	}
 	in, err := createFIFO(c.inPath())
 	if err != nil {
 		return Ends{}, err
@@ -105,7 +101,7 @@ func (c *Console) Keep() (*Keeper, error) {
 	if err := lock(fifo); err != nil {
 		return nil, errors.Join(err, fifo.Close())
 	}
-	log, err := openWriter(c.logDir(), c.limit, c.fresh)
+	log, err := openWriter(c.dir, c.limit, c.fresh)
 	if err != nil {
 		return nil, errors.Join(err, fifo.Close())
 	}

@@ -3,6 +3,7 @@ package console
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,13 +19,14 @@ import (
 // DefaultLimit bounds the log of one VM, in bytes.
 const DefaultLimit = 1 << 20
 
-// The log is a directory of segments. A segment's name is the position of its
-// first byte in all that the guest ever wrote, so a reader knows where it is
+// The log is a row of segments in the VM's directory. A segment's name has the
+// position of its first byte in all that the guest ever wrote, so a reader knows where it is
 // without any further state, and notices when it has fallen behind. There are
 // at most two segments of half the limit each: the oldest output goes first.
 const (
+	segmentPrefix = "console-"
 	segmentSuffix = ".log"
-	endName       = "end" // exists once nothing will be added any more
+	endName       = "console.end" // exists once nothing will be added any more
 )
 
 type segment struct {
@@ -33,7 +35,7 @@ type segment struct {
 }
 
 func segmentPath(dir string, start int64) string {
-	return filepath.Join(dir, fmt.Sprintf("%020d%s", start, segmentSuffix))
+	return filepath.Join(dir, fmt.Sprintf("%s%020d%s", segmentPrefix, start, segmentSuffix))
 }
 
 // segments lists the log's files, oldest first.
@@ -44,8 +46,9 @@ func segments(dir string) ([]segment, error) {
 	}
 	var list []segment
 	for _, name := range names {
-		digits, ok := strings.CutSuffix(name, segmentSuffix)
-		if !ok {
+		digits, ours := strings.CutPrefix(name, segmentPrefix)
+		digits, whole := strings.CutSuffix(digits, segmentSuffix)
+		if !ours || !whole {
 			continue
 		}
 		start, err := strconv.ParseInt(digits, 10, 64)
@@ -88,11 +91,11 @@ func (w *writer) open(start int64) error {
 	if err != nil {
 		return err
 	}
-	info, err := f.Stat()
+	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	w.file, w.start, w.size = f, start, info.Size()
+	w.file, w.start, w.size = f, start, size
 	return nil
 }
 

@@ -73,16 +73,16 @@ func (w *waiter) ask(dir string) error {
 }
 
 // Read returns the log as it is now.
-func (c *Console) Read() *Reader { return &Reader{dir: c.logDir()} }
+func (c *Console) Read() *Reader { return &Reader{dir: c.dir} }
 
 // Follow returns the log and what is added to it, until Firecracker has ended
 // or ctx does, whichever comes first: both are io.EOF, the latter with an error
 // from ctx. The keeper is that of this process; nil when there is none.
 func (c *Console) Follow(ctx context.Context, k *Keeper, w *watch.Watcher) (*Reader, error) {
-	if _, err := os.Lstat(c.logDir()); err != nil {
+	if _, err := os.Lstat(c.dir); err != nil {
 		return nil, err
 	}
-	return &Reader{dir: c.logDir(), wait: &waiter{ctx: ctx, keeper: k, watcher: w}}, nil
+	return &Reader{dir: c.dir, wait: &waiter{ctx: ctx, keeper: k, watcher: w}}, nil
 }
 
 // SkipToEnd makes the reader start with what comes from now on.

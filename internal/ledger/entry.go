@@ -13,13 +13,29 @@ import (
 
 // An entry is one line of the file.
 type entry struct {
-	Op    string          `json:"op"`              // own, make, made, gone, mark
+	Op    string          `json:"op"`              // own, about, make, made, gone, mark
 	N     int             `json:"n,omitempty"`     // number of the resource, for make, made, gone
 	Kind  string          `json:"kind,omitempty"`  // for make
-	What  json.RawMessage `json:"what,omitempty"`  // the resource, for make and made
+	What  json.RawMessage `json:"what,omitempty"`  // the resource, for make and made; the description, for about
 	Name  string          `json:"name,omitempty"`  // for mark
 	Owner *Owner          `json:"owner,omitempty"` // for own
 	Time  time.Time       `json:"time,omitzero"`   // for own and mark
+}
+
+// line returns the entry as it stands in the file. What has been encoded already
+// and is not encoded again.
+func (e entry) line() ([]byte, error) {
+	what := e.What
+	e.What = nil
+	line, err := json.Marshal(e)
+	if err != nil {
+		return nil, err
+	}
+	if len(what) > 0 {
+		line = append(append(line[:len(line)-1], `,"what":`...), what...)
+		line = append(line, '}')
+	}
+	return append(line, '\n'), nil
 }
 
 // Owner is the process that holds, or held, the lock.
@@ -46,8 +62,9 @@ type contents struct {
 	created   time.Time
 	marks     map[string]time.Time
 	resources []*held // in the order of their making, without those that are gone
-	last      int     // highest number in use
-	size      int64   // bytes up to the end of the last whole line
+	about     json.RawMessage
+	last      int   // highest number in use
+	size      int64 // bytes up to the end of the last whole line
 }
 
 // held is a resource that has not been given back.
@@ -87,6 +104,8 @@ func (c *contents) apply(e entry, kinds Kinds) error {
 		if c.created.IsZero() {
 			c.created = e.Time
 		}
+	case "about":
+		c.about = e.What
 	case "mark":
 		c.marks[e.Name] = e.Time
 	case "make":

@@ -195,14 +195,30 @@ func (l *Ledger) Mark(name string) error {
 	return nil
 }
 
+// Describe records what the directory is about, for whoever reads the ledger. A
+// later description takes the place of an earlier one.
+func (l *Ledger) Describe(value any) error {
+	about, err := json.Marshal(value)
+	if err != nil {
+		return failure("record", l.dir, err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.append(entry{Op: "about", What: about}); err != nil {
+		return failure("record", l.dir, err)
+	}
+	l.about = about
+	fault.Point("described")
+	return nil
+}
+
 // append writes one line. A line that could not be written whole is taken back,
 // so that the next one does not continue it. The caller holds mu, or is alone.
 func (l *Ledger) append(e entry) error {
-	line, err := json.Marshal(e)
+	line, err := e.line()
 	if err != nil {
 		return err
 	}
-	line = append(line, '\n')
 	if _, err := l.file.Write(line); err != nil {
 		return errors.Join(err, l.file.Truncate(l.size))
 	}

@@ -338,3 +338,53 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestLastDescriptionCounts(t *testing.T) {
+	t.Parallel()
+	runtime := t.TempDir()
+	l, err := ledger.Create(runtime, "vm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type about struct{ Text string }
+	read := func() (a about) {
+		t.Helper()
+		v, err := ledger.Read(runtime, "vm", kinds())
+		if err == nil {
+			err = v.About(&a)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	if got := read(); got != (about{}) {
+		t.Errorf("a ledger without a description says %+v", got)
+	}
+	for _, text := range []string{"first", "a \"second\"\none"} {
+		if err := l.Describe(about{text}); err != nil {
+			t.Fatal(err)
+		}
+		if got := read(); got.Text != text {
+			t.Errorf("read %q, want %q", got.Text, text)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l, err = ledger.Open(runtime, "vm", kinds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a about
+	if err := l.View().About(&a); err != nil || a.Text != "a \"second\"\none" {
+		t.Errorf("the next owner reads %+v, %v", a, err)
+	}
+	var other []int
+	if err := l.View().About(&other); !errors.Is(err, errcode.LedgerFailed) {
+		t.Errorf("a description of another shape: %v, want LEDGER_FAILED", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -24,6 +25,19 @@ type View struct {
 	Created   time.Time
 	Marks     map[string]time.Time
 	Resources []Resource // what is recorded and not gone, oldest first
+
+	about json.RawMessage
+}
+
+// About decodes the last description into value. Without one it does nothing.
+func (v *View) About(value any) error {
+	if len(v.about) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(v.about, value); err != nil {
+		return failure("read description", v.Dir, err)
+	}
+	return nil
 }
 
 // Read looks at the ledger of runtime/name. The error matches fs.ErrNotExist
@@ -58,7 +72,7 @@ func (l *Ledger) View() *View {
 }
 
 func (c *contents) view(dir string, owned bool) *View {
-	v := &View{Dir: dir, Owner: c.owner, Owned: owned, Created: c.created, Marks: maps.Clone(c.marks)}
+	v := &View{Dir: dir, Owner: c.owner, Owned: owned, Created: c.created, Marks: maps.Clone(c.marks), about: c.about}
 	for _, h := range c.resources {
 		v.Resources = append(v.Resources, h.resource)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,10 @@ type Process struct {
 	done   chan struct{}
 	status Status // valid once done is closed
 	ended  bool   // likewise; false when the watch was given up
+
+	mu   sync.Mutex
+	over bool     // done is closed
+	then []func() // what is to be called then
 }
 
 // Spec says what to start. Nothing is inherited: no environment, and of the open
@@ -108,7 +113,7 @@ func watch(id ID, pidfd int, child bool) (*Process, error) {
 // wait parks in the runtime's poller until the pidfd says that the process has
 // ended: unlike a blocking wait it costs no thread.
 func (p *Process) wait(conn syscall.RawConn) {
-	defer close(p.done)
+	defer p.finish()
 	err := conn.Read(func(fd uintptr) bool { return ended(int(fd)) })
 	if err != nil { // the pidfd was closed: see Forget
 		return
@@ -121,6 +126,32 @@ func (p *Process) wait(conn syscall.RawConn) {
 		_ = conn.Control(func(fd uintptr) { p.status = exitInfo(p.id, int(fd)) })
 	}
 	_ = p.pidfd.Close()
+}
+
+func (p *Process) finish() {
+	p.mu.Lock()
+	p.over = true
+	then := p.then
+	p.mu.Unlock()
+	close(p.done)
+	for _, f := range then {
+		f()
+	}
+}
+
+// AfterDone has f called once Done is closed, in a goroutine that need not be
+// made for it; in one of its own if Done is closed already.
+func (p *Process) AfterDone(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		go func() {
+			<-p.done
+			f()
+		}()
+		return
+	}
+	p.then = append(p.then, f)
 }
 
 func ended(pidfd int) bool {

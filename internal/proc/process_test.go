@@ -250,3 +250,30 @@ func TestSeccompFiltersAreRead(t *testing.T) {
 		t.Errorf("a shell's child is confined: %t, %v", confined, err)
 	}
 }
+
+func TestAfterDoneIsCalledOnceTheProcessHasEnded(t *testing.T) {
+	t.Parallel()
+	p := start(t, "read line") // ends at once: there is no line
+	called := make(chan bool, 2)
+	report := func() {
+		select {
+		case <-p.Done():
+			called <- true
+		default:
+			called <- false
+		}
+	}
+	p.AfterDone(report) // before the end, or just after it
+	wait(t, p)
+	p.AfterDone(report) // after it
+	for range 2 {
+		select {
+		case done := <-called:
+			if !done {
+				t.Error("called before the end")
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("not called")
+		}
+	}
+}
