@@ -18,9 +18,14 @@ type Task interface {
 	End(err error)
 }
 
-// silent is the Progress of nobody.
+// silent tells nobody.
 type silent struct{}
 
+// Begin starts a task that nobody sees.
 func (silent) Begin(string, int64) Task { return silent{} }
-func (silent) Set(int64, int64)         {}
-func (silent) End(error)                {}
+
+// Set does nothing.
+func (silent) Set(int64, int64) {}
+
+// End does nothing.
+func (silent) End(error) {}

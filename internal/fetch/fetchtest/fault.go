@@ -41,9 +41,9 @@ type Fault struct {
 	ContentRange string
 	// NoLength leaves Content-Length out.
 	NoLength bool
-	// NoValidator leaves ETag and Last-Modified out. WeakETag sends a weak ETag and no Last-Modified.
-	NoValidator bool
-	WeakETag    bool
+	// NoValidator leaves ETag and Last-Modified out, NoETag only the first. WeakETag
+	// sends a weak ETag and no Last-Modified.
+	NoValidator, NoETag, WeakETag bool
 	// Encoding is a Content-Encoding that the content does not have.
 	Encoding string
 }

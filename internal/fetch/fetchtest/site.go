@@ -3,8 +3,15 @@
 package fetchtest
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -27,7 +34,32 @@ type Site struct {
 	PageSize int
 
 	server *httptest.Server
+	done   chan struct{} // closed when the test is over: nobody stalls any longer
+
+	mu      sync.Mutex
+	objects map[string]object // by path
+	puts    int
+	latest  string
+	faults  map[string]Fault
+	hits    map[string]int           // requests to a path since its fault was set
+	headers map[string][]http.Header // of every request to a path
 }
+
+// object is a file of the site.
+type object struct {
+	data     []byte
+	modified time.Time
+	etag     string
+}
+
+// Signature is in the query of every URL to which a release file redirects: a
+// secret that must be in no error and no log.
+const Signature = "X-Amz-Signature=c0ffee5ec2e7"
+
+const (
+	bucketRoot  = "/bucket/"
+	storageRoot = "/storage/releases/"
+)
 
 // New starts a site that speaks plain HTTP. It ends with the test.
 func New(tb testing.TB) *Site {
@@ -43,10 +75,16 @@ func NewTLS(tb testing.TB) *Site {
 
 func start(tb testing.TB, how func(*httptest.Server)) *Site {
 	tb.Helper()
-	s := &Site{}
-	s.server = httptest.NewUnstartedServer(http.NotFoundHandler())
+	s := &Site{
+		done: make(chan struct{}), objects: map[string]object{}, faults: map[string]Fault{},
+		hits: map[string]int{}, headers: map[string][]http.Header{},
+	}
+	s.server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
 	how(s.server)
-	tb.Cleanup(s.server.Close)
+	tb.Cleanup(func() {
+		close(s.done)
+		s.server.Close()
+	})
 	return s
 }
 
@@ -63,26 +101,81 @@ func (s *Site) BucketURL() string { return s.URL("/bucket") }
 func (s *Site) Transport() http.RoundTripper { return s.server.Client().Transport }
 
 // Put makes or replaces the content of a path.
-func (s *Site) Put(path string, data []byte) {}
+func (s *Site) Put(path string, data []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.puts++ // each content has its own time, by the minute
+	s.objects[path] = newObject(data, time.Date(2024, 1, 2, 3, s.puts, 0, 0, time.UTC))
+}
 
 // PutObject makes or replaces an object of the bucket, last modified at the given time.
-func (s *Site) PutObject(key string, data []byte, modified time.Time) {}
+func (s *Site) PutObject(key string, data []byte, modified time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.objects[bucketRoot+key] = newObject(data, modified)
+}
+
+func newObject(data []byte, modified time.Time) object {
+	sum := sha256.Sum256(data)
+	return object{data, modified, fmt.Sprintf("%q", fmt.Sprintf("%x", sum[:16]))}
+}
 
 // PutRelease publishes a release archive for an architecture, as
 // "firecracker-<version>-<arch>.tgz", with its ".sha256.txt".
-func (s *Site) PutRelease(version, arch string, archive []byte) {}
+func (s *Site) PutRelease(version, arch string, archive []byte) {
+	name := "firecracker-" + version + "-" + arch + ".tgz"
+	path := storageRoot + version + "/" + name
+	s.Put(path, archive)
+	s.Put(path+".sha256.txt", fmt.Appendf(nil, "%x  %s\n", sha256.Sum256(archive), name))
+}
 
 // SetLatest says which version, such as "v1.12.1", the newest one is. Before it is
 // called, there is none and the answer is 404.
-func (s *Site) SetLatest(version string) {}
+func (s *Site) SetLatest(version string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.latest = version
+}
 
 // Misbehave makes requests to a path go wrong, instead of what an earlier call has
-// said about it. The path is that of the request, before redirects.
-func (s *Site) Misbehave(path string, fault Fault) {}
+// said about it; the zero Fault makes it behave. The path is that of the request,
+// so a file of a release can fail before its redirect and behind it.
+func (s *Site) Misbehave(path string, fault Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults[path] = fault
+	s.hits[path] = 0
+}
 
 // Requests returns how many requests there were to a path, those that went wrong included.
-func (s *Site) Requests(path string) int { return 0 }
+func (s *Site) Requests(path string) int { return len(s.Headers(path)) }
+
+// Headers returns the headers of the requests to a path, oldest first.
+func (s *Site) Headers(path string) []http.Header {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.headers[path])
+}
 
 // WriteTree writes everything into dir in the layout that file URLs need:
 // dir/releases/download/<version>/<file>, dir/bucket/<key> and dir/<path>.
-func (s *Site) WriteTree(tb testing.TB, dir string) { tb.Helper() }
+func (s *Site) WriteTree(tb testing.TB, dir string) {
+	tb.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for path, object := range s.objects {
+		if file, ok := strings.CutPrefix(path, storageRoot); ok {
+			path = "/releases/download/" + file
+		}
+		path = filepath.Join(dir, filepath.FromSlash(path))
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			tb.Fatal(err)
+		}
+		if err := os.WriteFile(path, object.data, 0o600); err != nil {
+			tb.Fatal(err)
+		}
+		if err := os.Chtimes(path, object.modified, object.modified); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
