@@ -13,9 +13,6 @@ import (
 	"github.com/smartvm/smartvm/errcode"
 )
 
-// DefaultBucketURL is where Firecracker's CI puts its kernels and root file systems.
-const DefaultBucketURL = "https://s3.amazonaws.com/spec.ccfc.min"
-
 // Limits of one listing. The largest prefix of the bucket has a few hundred keys.
 const (
 	maxPage  = 8 << 20 // bytes; S3 puts 1000 keys on a page, about 400 KB
@@ -26,7 +23,7 @@ const (
 // object is a file of the bucket, as its listing has it.
 type object struct {
 	Key          string // such as firecracker-ci/v1.15/x86_64/vmlinux-6.1.155
-	URL          string // absolute, with the user info of the bucket's URL
+	URL          string // absolute, with the user info of the bucket's URL; only once the object is chosen
 	ETag         string // with its quotes; "" in a file tree
 	Size         int64  // bytes
 	LastModified time.Time
@@ -49,7 +46,7 @@ func openBucket(text string, from documents) (bucket, *url.URL, error) {
 	fail := func(cause string) error {
 		return &errcode.Error{
 			Code: errcode.InvalidConfig, Op: "open base image bucket", Err: errors.New(cause),
-			Hint: "give a URL such as " + DefaultBucketURL + " or file:///srv/mirror",
+			Hint: "give a URL such as https://mirror.example.com/spec.ccfc.min or file:///srv/mirror",
 		}
 	}
 	u, err := url.Parse(text)

@@ -2,12 +2,14 @@ package baseimage
 
 import (
 	"context"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/smartvm/smartvm/internal/strict"
 )
 
 // remoteBucket is a bucket that speaks S3's protocol, without a signature.
@@ -30,7 +32,6 @@ func (b *remoteBucket) list(ctx context.Context, prefix string) (*listing, error
 			return nil, err
 		}
 		next, err := readPage(data, func(o object) error {
-			o.URL = b.base.JoinPath(o.Key).String()
 			return out.add(prefix, o)
 		})
 		switch {
@@ -47,45 +48,69 @@ func (b *remoteBucket) list(ctx context.Context, prefix string) (*listing, error
 	return nil, fmt.Errorf("the listing of the bucket has more than %d pages", maxPages)
 }
 
-// page is the answer to a request for keys.
-type page struct {
-	XMLName   xml.Name  `xml:"ListBucketResult"`
-	Truncated bool      `xml:"IsTruncated"`
-	NextToken string    `xml:"NextContinuationToken"`
-	Contents  []content `xml:"Contents"`
-	Prefixes  []string  `xml:"CommonPrefixes>Prefix"`
-}
-
-type content struct {
-	Key          string `xml:"Key"`
-	ETag         string `xml:"ETag"`
-	Size         int64  `xml:"Size"`
-	LastModified string `xml:"LastModified"`
-}
-
 // readPage gives the keys and prefixes of a page to add, and returns the token of
 // the next page, nil if this is the last one.
 func readPage(data []byte, add func(object) error) (next *string, err error) {
-	var p page
-	if err := xml.Unmarshal(data, &p); err != nil {
+	p := pageReader{add: add}
+	if err := walkXML(data, p.element); err != nil {
 		return nil, fmt.Errorf("the answer is not the listing of a bucket: %w", err)
 	}
-	for _, c := range p.Contents {
-		if c.Size < 0 {
-			return nil, errors.New("the listing of the bucket has a file of negative size")
-		}
-		modified, _ := time.Parse(time.RFC3339, c.LastModified) // only shown
-		if err := add(object{Key: c.Key, ETag: c.ETag, Size: c.Size, LastModified: modified}); err != nil {
-			return nil, err
-		}
-	}
-	for _, prefix := range p.Prefixes {
-		if err := add(object{Key: prefix}); err != nil {
-			return nil, err
-		}
-	}
-	if p.Truncated {
-		next = &p.NextToken
+	if p.truncated {
+		next = &p.token
 	}
 	return next, nil
+}
+
+// pageReader takes up the elements of a page, each at its end.
+type pageReader struct {
+	add       func(object) error
+	next      object
+	truncated bool
+	token     string
+}
+
+func (p *pageReader) element(path []string, text []byte) (err error) {
+	if path[0] != "ListBucketResult" {
+		return fmt.Errorf("it is %s", strict.Quote(path[0]))
+	}
+	switch {
+	case len(path) == 2 && path[1] == "Contents":
+		err = p.add(p.next)
+		p.next = object{}
+	case len(path) == 2:
+		err = p.setting(path[1], text)
+	case len(path) == 3 && path[1] == "Contents":
+		err = p.property(path[2], text)
+	case len(path) == 3 && path[1] == "CommonPrefixes" && path[2] == "Prefix":
+		err = p.add(object{Key: string(text)})
+	}
+	return err
+}
+
+// setting takes up what is about the page.
+func (p *pageReader) setting(name string, text []byte) (err error) {
+	switch name {
+	case "IsTruncated":
+		p.truncated, err = strconv.ParseBool(string(text))
+	case "NextContinuationToken":
+		p.token = string(text)
+	}
+	return err
+}
+
+// property takes up what is about a key.
+func (p *pageReader) property(name string, text []byte) (err error) {
+	switch name {
+	case "Key":
+		p.next.Key = string(text)
+	case "ETag":
+		p.next.ETag = string(text)
+	case "Size":
+		if p.next.Size, err = strconv.ParseInt(string(text), 10, 64); p.next.Size < 0 {
+			err = fmt.Errorf("a file has the size %d", p.next.Size)
+		}
+	case "LastModified":
+		p.next.LastModified, _ = time.Parse(time.RFC3339, string(text)) // only shown
+	}
+	return err
 }

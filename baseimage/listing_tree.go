@@ -47,7 +47,7 @@ func (b *treeBucket) list(ctx context.Context, prefix string) (*listing, error) 
 			err = out.add(prefix, object{Key: key + "/"})
 		case info.Mode().IsRegular():
 			err = out.add(prefix, object{
-				Key: key, URL: b.base.JoinPath(key).String(), Size: info.Size(), LastModified: info.ModTime(),
+				Key: key, Size: info.Size(), LastModified: info.ModTime(),
 			})
 		}
 		if err != nil {

@@ -1,7 +1,6 @@
 package baseimage
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,10 +30,10 @@ type resolver struct {
 	base   *url.URL
 }
 
-// newResolver returns a resolver for the bucket at an http, https or file URL; ""
-// is [DefaultBucketURL]. The error is INVALID_CONFIG.
+// newResolver returns a resolver for the bucket at an http, https or file URL. The
+// error is INVALID_CONFIG.
 func newResolver(bucketURL string, from documents) (*resolver, error) {
-	b, base, err := openBucket(cmp.Or(bucketURL, DefaultBucketURL), from)
+	b, base, err := openBucket(bucketURL, from)
 	if err != nil {
 		return nil, err
 	}
@@ -72,16 +71,16 @@ func (r *resolver) resolve(ctx context.Context, v firecracker.Version, arch stri
 			Err: errors.New("want a Firecracker version, and the architecture " + strings.Join(arches, " or ")),
 		}
 	}
-	s := search{bucket: r.bucket, version: v, arch: arch}
+	s := search{bucket: r.bucket, base: r.base, version: v, arch: arch}
 	found, err := s.run(ctx)
 	switch {
 	case errors.Is(err, errcode.Cancelled):
 		return nil, err
 	case err != nil:
-		return nil, s.unfinished(shown(r.base), err)
+		return nil, s.unfinished(err)
 	case found == nil:
 		s.lookAround(ctx)
-		return nil, s.failed(shown(r.base))
+		return nil, s.failed()
 	}
 	return found, nil
 }
@@ -89,6 +88,7 @@ func (r *resolver) resolve(ctx context.Context, v firecracker.Version, arch stri
 // search is one run of the resolver, and what it has seen on the way.
 type search struct {
 	bucket  bucket
+	base    *url.URL // of the bucket
 	version firecracker.Version
 	arch    string
 	builds  []string // prefixes of weekly builds, newest first
@@ -166,6 +166,13 @@ func (s *search) look(ctx context.Context, parent string) (*resolved, error) {
 	}
 	return &resolved{
 		FirecrackerVersion: s.version, Arch: s.arch, Prefix: prefix,
-		Kernel: *c.kernel, Rootfs: *c.rootfs, RootfsType: c.rootfsType,
+		Kernel: s.at(c.kernel), Rootfs: s.at(c.rootfs), RootfsType: c.rootfsType,
 	}, nil
+}
+
+// at returns the object with its URL.
+func (s *search) at(o *object) object {
+	located := *o
+	located.URL = s.base.JoinPath(o.Key).String()
+	return located
 }

@@ -28,8 +28,8 @@ func (s *search) lookAround(ctx context.Context) {
 }
 
 // failed tells what was looked for, where, and what was there instead.
-func (s *search) failed(bucket string) error {
-	e := s.unfinished(bucket, nil)
+func (s *search) failed() error {
+	e := s.unfinished(nil)
 	e.Details = append(e.Details,
 		errcode.Detail{Field: "wanted kernel", Message: kernelWords + " of series " + s.series()},
 		errcode.Detail{Field: "wanted rootfs", Message: rootfsWords})
@@ -50,10 +50,10 @@ func (s *search) failed(bucket string) error {
 }
 
 // unfinished tells what kept the search from its end, and what it had seen by then.
-func (s *search) unfinished(bucket string, cause error) *errcode.Error {
+func (s *search) unfinished(cause error) *errcode.Error {
 	e := &errcode.Error{
 		Code: errcode.BaseImageResolveFailed, Op: "resolve base image for firecracker", Subject: s.version.String() + " " + s.arch,
-		Details: []errcode.Detail{{Field: "bucket", Message: bucket}}, Err: cause,
+		Details: []errcode.Detail{{Field: "bucket", Message: shown(s.base)}}, Err: cause,
 	}
 	for _, l := range s.looked {
 		e.Details = append(e.Details, errcode.Detail{Field: l.prefix, Message: l.outcome()})

@@ -253,7 +253,7 @@ func TestResolveFailureKeepsTheDownloadsReason(t *testing.T) {
 
 func TestResolveRefusesWhatItCantMean(t *testing.T) {
 	t.Parallel()
-	for _, bucket := range []string{"s3://spec.ccfc.min", "http://", "https://:80", "/srv/mirror", "file://host/srv", "https://h/?list-type=2", "https://h/#x", "https://me:hunter2@%zz/"} {
+	for _, bucket := range []string{"", "s3://spec.ccfc.min", "http://", "https://:80", "/srv/mirror", "file://host/srv", "https://h/?list-type=2", "https://h/#x", "https://me:hunter2@%zz/"} {
 		_, err := baseimage.Resolve(t.Context(), bucket, nil, version(t, "v1.12.1"), arch)
 		if text := facts(t, err, errcode.InvalidConfig); strings.Contains(text, "hunter2") {
 			t.Errorf("%s: got %s", bucket, text)
@@ -263,7 +263,7 @@ func TestResolveRefusesWhatItCantMean(t *testing.T) {
 		v    firecracker.Version
 		arch string
 	}{{version(t, "v1.12.1"), "amd64"}, {version(t, "v1.12.1"), "../x86_64"}, {firecracker.Version{}, arch}} {
-		_, err := baseimage.Resolve(t.Context(), "", nil, tt.v, tt.arch)
+		_, err := baseimage.Resolve(t.Context(), "https://h", nil, tt.v, tt.arch)
 		facts(t, err, errcode.InvalidConfig)
 	}
 }
@@ -359,6 +359,19 @@ func TestListingMustBeOne(t *testing.T) {
 		"<ListBucketResult><Contents><Size>99999999999999999999</Size></Contents></ListBucketResult>",
 		"<!DOCTYPE x [<!ENTITY a \"b\">]><ListBucketResult><Contents><Key>&a;</Key></Contents></ListBucketResult>",
 		"<ListBucketResult>\xff</ListBucketResult>",
+		"<ListBucketResult></ListBucketResult><ListBucketResult></ListBucketResult>",
+		"<ListBucketResult></ListBucketResult>x",
+		"<ListBucketResult><Contents></ListBucketResult></Contents>",
+		"<ListBucketResult><Contents><Key>a<b/>c</Key></Contents></ListBucketResult>",
+		"<ListBucketResult><Contents><Key>&nbsp;</Key></Contents></ListBucketResult>",
+		"<ListBucketResult><Contents><Key>&#0;</Key></Contents></ListBucketResult>",
+		"<ListBucketResult><Contents><Key>&#xD800;</Key></Contents></ListBucketResult>",
+		"<ListBucketResult><Contents><Key>&amp</Key></Contents></ListBucketResult>",
+		"<ListBucketResult><Contents><Key><![CDATA[a]]></Key></Contents></ListBucketResult>",
+		"<ListBucketResult a=\">\"></ListBucketResult>",
+		"<ListBucketResult><!-- </ListBucketResult>",
+		"<ListBucketResult>" + strings.Repeat("<a>", 20) + strings.Repeat("</a>", 20) + "</ListBucketResult>",
+		"</ListBucketResult>",
 	} {
 		_, err := baseimage.Resolve(t.Context(), "https://h", &pages{texts: []string{text}}, version(t, "v1.12.1"), arch)
 		facts(t, err, errcode.BaseImageResolveFailed)
@@ -425,15 +438,23 @@ func FuzzReadPage(f *testing.F) {
 	for _, text := range listings(ci, 20) {
 		f.Add([]byte(text))
 	}
+	f.Add([]byte("<?xml version=\"1.0\"?><!-- c --><ListBucketResult >\n<Contents><Key>a&amp;&#x41;&#66;&quot;</Key><Owner><ID>x</ID></Owner><Size>7</Size></Contents><StartAfter/></ListBucketResult>\n"))
 	f.Add([]byte(`<ListBucketResult><CommonPrefixes><Prefix>firecracker-ci/v1.7/</Prefix></CommonPrefixes><IsTruncated>true</IsTruncated></ListBucketResult>`))
 	f.Add([]byte(`<ListBucketResult><Contents><Key>firecracker-ci/v1.12/x86_64/../vmlinux-6.1.1</Key><Size>1</Size></Contents></ListBucketResult>`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_, _ = baseimage.ReadPage(data, func(o baseimage.Object) error {
-			if o.Size < 0 {
-				t.Errorf("%s has the size %d", o.Key, o.Size)
-			}
+		var found []string
+		next, err := baseimage.ReadPage(data, func(o baseimage.Object) error {
+			found = append(found, fmt.Sprint(o.Key, " ", o.ETag, " ", o.Size))
 			return nil
 		})
+		if err == nil {
+			if want, token, ok := readSlowly(data); ok && !bytes.ContainsRune(data, '\r') {
+				slices.Sort(found)
+				if diff := cmp.Diff(want, found); diff != "" || (next == nil) != (token == nil) || next != nil && *next != *token {
+					t.Errorf("token %v, want %v; keys (-want +got):\n%s", next, token, diff)
+				}
+			}
+		}
 		got, err := baseimage.Resolve(t.Context(), "https://h/b", &pages{texts: []string{string(data)}}, version(t, "v1.12.1"), arch)
 		if err != nil {
 			facts(t, err, errcode.BaseImageResolveFailed)
@@ -445,6 +466,35 @@ func FuzzReadPage(f *testing.F) {
 			}
 		}
 	})
+}
+
+// readSlowly reads a page with encoding/xml, and returns what is there in order.
+func readSlowly(data []byte) (found []string, next *string, ok bool) {
+	var page struct {
+		XMLName   xml.Name `xml:"ListBucketResult"`
+		Truncated bool     `xml:"IsTruncated"`
+		NextToken string   `xml:"NextContinuationToken"`
+		Contents  []struct {
+			Key  string `xml:"Key"`
+			ETag string `xml:"ETag"`
+			Size int64  `xml:"Size"`
+		} `xml:"Contents"`
+		Prefixes []string `xml:"CommonPrefixes>Prefix"`
+	}
+	if xml.Unmarshal(data, &page) != nil {
+		return nil, nil, false
+	}
+	for _, c := range page.Contents {
+		found = append(found, fmt.Sprint(c.Key, " ", c.ETag, " ", c.Size))
+	}
+	for _, prefix := range page.Prefixes {
+		found = append(found, fmt.Sprint(prefix, " ", "", " ", 0))
+	}
+	slices.Sort(found)
+	if page.Truncated {
+		next = &page.NextToken
+	}
+	return found, next, true
 }
 
 func FuzzChoose(f *testing.F) {

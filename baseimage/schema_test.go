@@ -3,6 +3,7 @@ package baseimage_test
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -185,10 +186,7 @@ func TestSchemaHasTheKeysOfTheManifest(t *testing.T) {
 func TestSchemaHasTheRulesOfTheManifest(t *testing.T) {
 	t.Parallel()
 	whole, artifact := schemaObjects(t)
-	all := map[string]property{}
-	for name, p := range whole.Properties {
-		all[name] = p
-	}
+	all := maps.Clone(whole.Properties)
 	for name, p := range artifact.Properties {
 		all["artifact."+name] = p
 	}
