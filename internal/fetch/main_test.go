@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"testing"
 
@@ -45,7 +46,9 @@ func work(text string) error {
 	if err != nil {
 		return err
 	}
-	result, err := fetch.New(quick).File(context.Background(), j.Source, dir, j.Name)
+	options := quick
+	options.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	result, err := fetch.New(options).File(context.Background(), j.Source, dir, j.Name)
 	if err != nil {
 		return err
 	}

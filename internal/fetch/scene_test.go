@@ -154,17 +154,18 @@ func (s *scene) ranges() []string {
 	return ranges
 }
 
-// child starts a process that downloads src under the same name.
-func (s *scene) child(src fetch.Source) (*exec.Cmd, *bytes.Buffer) {
+// child starts a process that downloads src under the same name. It returns the
+// log of it.
+func (s *scene) child(src fetch.Source, env ...string) (*exec.Cmd, *syncBuffer) {
 	s.Helper()
 	text, err := json.Marshal(job{src, s.dir.Name(), "name"})
 	if err != nil {
 		s.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0])
-	out := new(bytes.Buffer)
-	cmd.Env = append(os.Environ(), childVar+"="+string(text))
-	cmd.Stdout, cmd.Stderr = out, out
+	log := new(syncBuffer)
+	cmd.Env = append(append(os.Environ(), childVar+"="+string(text)), env...)
+	cmd.Stdout, cmd.Stderr = new(bytes.Buffer), log
 	if err := cmd.Start(); err != nil {
 		s.Fatal(err)
 	}
@@ -174,14 +175,15 @@ func (s *scene) child(src fetch.Source) (*exec.Cmd, *bytes.Buffer) {
 			_ = cmd.Wait()
 		}
 	})
-	return cmd, out
+	return cmd, log
 }
 
 // until polls for what takes a moment.
 func (s *scene) until(what string, is func() bool) {
 	s.Helper()
+	deadline := time.Now().Add(time.Minute)
 	for ticker := time.NewTicker(2 * time.Millisecond); !is(); <-ticker.C {
-		if s.Context().Err() != nil {
+		if time.Now().After(deadline) {
 			s.Fatal("never: ", what)
 		}
 	}
