@@ -84,7 +84,7 @@ func (d *download) judge(err error) (cause error, again bool) {
 
 // try makes one request for what is missing.
 func (d *download) try(ctx context.Context) error {
-	dog := watch(ctx, d.fetcher.options.StallTimeout)
+	asking, dog := watch(ctx, d.fetcher.options.StallTimeout)
 	defer dog.stop()
 	from := d.part.size
 	header := http.Header{}
@@ -92,7 +92,7 @@ func (d *download) try(ctx context.Context) error {
 		header.Set("Range", fmt.Sprintf("bytes=%d-", from))
 		header.Set("If-Range", d.part.record.Validator)
 	}
-	answer, last, err := d.fetcher.request(dog.ctx, http.MethodGet, d.source.url, header)
+	answer, last, err := d.fetcher.request(asking, http.MethodGet, d.source.url, header)
 	if err != nil {
 		return dog.explain(err)
 	}
