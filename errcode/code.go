@@ -94,6 +94,10 @@ const (
 	BaseImageManifestFailed Code = "BASE_IMAGE_MANIFEST_FAILED"
 	// BaseImagePrepareFailed: a bundle could not be put into the cache.
 	BaseImagePrepareFailed Code = "BASE_IMAGE_PREPARE_FAILED"
+	// BaseImageInUse: somebody uses the bundle, so it can be neither removed nor replaced.
+	BaseImageInUse Code = "BASE_IMAGE_IN_USE"
+	// BaseImageDamaged: a bundle in the cache is not what it was; Details has the files.
+	BaseImageDamaged Code = "BASE_IMAGE_DAMAGED"
 	// InvalidBaseImageManifest: a manifest breaks its rules; Details has the fields.
 	InvalidBaseImageManifest Code = "INVALID_BASE_IMAGE_MANIFEST"
 	// InvalidBaseImageCacheLimit: a retention limit is not a positive number.
@@ -132,7 +136,7 @@ func Codes() []Code {
 		KVMUnavailable, NoSpace, InsecurePath, PathTooLong, HostUnsupported, DirectoryFailed,
 		SocketTimeout, APITimeout, SocketRequestFailed, APIError, UnsupportedVersion, BinaryNotFound, BinaryUnusable,
 		DownloadFailed, VersionFetchFailed, BaseImageResolveFailed, BaseImageManifestFailed,
-		BaseImagePrepareFailed, InvalidBaseImageManifest, InvalidBaseImageCacheLimit,
+		BaseImagePrepareFailed, BaseImageInUse, BaseImageDamaged, InvalidBaseImageManifest, InvalidBaseImageCacheLimit,
 		RootfsCreateFailed, RootfsCloneFailed,
 		InvalidSubnet, InvalidInterfaceName, InvalidFirewallConfig, InvalidWireGuardConfig, IPExhausted,
 		BridgeSetupFailed, WireGuardSetupFailed, TapCreateFailed,

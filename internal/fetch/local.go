@@ -14,7 +14,7 @@ var errChanged = errors.New("it changed while it was copied")
 // openLocal opens the file of a file URL. Links are followed, and a FIFO is not
 // waited for.
 func openLocal(path string) (*os.File, os.FileInfo, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0) //nolint:gosec // the file is the one that the caller names
 	if err != nil {
 		return nil, nil, err
 	}
@@ -61,6 +61,9 @@ func (d *download) copyLocal(ctx context.Context) error {
 // reads them: the hash is of what is under the final name.
 func (d *download) copyFrom(ctx context.Context, in *os.File, size int64) error {
 	if unix.IoctlFileClone(int(d.part.file.Fd()), int(in.Fd())) != nil {
+		if err := enoughRoom(d.part.file, size); err != nil {
+			return err
+		}
 		return d.part.fill(ctx, in, d.show)
 	}
 	switch info, err := d.part.file.Stat(); {

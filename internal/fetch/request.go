@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"time"
@@ -64,9 +65,7 @@ func (f *Fetcher) send(ctx context.Context, method string, u *url.URL, header ht
 	if err != nil {
 		return nil, permanent{errors.New("no request can be made for the URL")}
 	}
-	for key, values := range header {
-		request.Header[key] = values
-	}
+	maps.Copy(request.Header, header)
 	request.Header.Set("User-Agent", "smartvm")
 	request.Header.Set("Accept-Encoding", "identity")
 	if u.User != nil {

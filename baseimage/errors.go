@@ -1,0 +1,88 @@
+package baseimage
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/http"
+	"slices"
+	"syscall"
+
+	"github.com/smartvm/smartvm/errcode"
+)
+
+const (
+	opOpen   = "open base image cache"
+	opEnsure = "ensure base image"
+	opList   = "list base images"
+	opVerify = "verify base image"
+	opRemove = "remove base image"
+	opPrune  = "prune base images"
+	opPin    = "pin base image"
+)
+
+// wrap gives an error of a call its code, and leaves one that is precise already.
+func wrap(ctx context.Context, op, subject string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if told, ok := errors.AsType[*errcode.Error](err); ok && told.Op == op && ctx.Err() == nil {
+		return err // it has it all
+	}
+	e := &errcode.Error{Code: errcode.Of(err, errcode.BaseImagePrepareFailed), Op: op, Subject: subject, Err: err}
+	switch {
+	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+		e.Code = errcode.Cancelled
+	case errors.Is(err, errInUse):
+		e.Code = errcode.BaseImageInUse
+		e.Hint = "stop the VMs and close the programs that use it"
+	case e.Code == errcode.BaseImagePrepareFailed && isFull(err):
+		e.Code = errcode.NoSpace
+		e.Hint = "free some room, remove base images, or put the cache on a larger file system"
+	}
+	return e
+}
+
+// isFull reports whether a file system had no room.
+func isFull(err error) bool {
+	return errors.Is(err, errcode.NoSpace) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+func invalid(op, field, message string) error {
+	return &errcode.Error{
+		Code: errcode.InvalidConfig, Op: op,
+		Details: []errcode.Detail{{Field: field, Message: message}},
+	}
+}
+
+// absent is the error about a bundle that is not in the cache.
+func absent(op, id string) error {
+	return &errcode.Error{
+		Code: errcode.BaseImageResolveFailed, Op: op, Subject: id,
+		Err: errors.New("it is not in the cache"), Hint: "list what is there",
+	}
+}
+
+// unreachable reports whether err means that a server could not be asked, which
+// another time may be different, and not that it has answered.
+func unreachable(err error) bool {
+	var last *errcode.Error // the innermost one knows best
+	for e, ok := errors.AsType[*errcode.Error](err); ok; e, ok = errors.AsType[*errcode.Error](e.Err) {
+		if e.Code == errcode.DownloadFailed || e.Code == errcode.VersionFetchFailed {
+			last = e
+		}
+	}
+	if last == nil {
+		return errors.Is(err, fs.ErrNotExist) // a tree of files that is not mounted
+	}
+	// Content that is not what it should be has come from somewhere.
+	if slices.ContainsFunc(last.Details, func(d errcode.Detail) bool { return d.Field == "got" }) {
+		return false
+	}
+	switch last.StatusCode {
+	case 0, http.StatusRequestTimeout, http.StatusTooManyRequests:
+		return true
+	default:
+		return last.StatusCode >= http.StatusInternalServerError
+	}
+}
