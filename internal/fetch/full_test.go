@@ -86,6 +86,9 @@ func TestFullDiskForTheRecordIsNoSpace(t *testing.T) {
 	_, src := s.put(size)
 	s.wantError(src, errcode.NoSpace)
 	s.wantNames("")
+	if n := s.site.Requests("/file"); n != 1 {
+		t.Errorf("%d requests", n)
+	}
 }
 
 func TestFileURLSharesBlocksWhereItCan(t *testing.T) {

@@ -39,6 +39,20 @@ func TestConnectionCutAtEveryTenthIsResumed(t *testing.T) {
 	}
 }
 
+func TestHTTP2StreamThatIsCutIsResumed(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	s.site = fetchtest.NewTLS(t)
+	s.options.Transport = s.site.Transport()
+	data, src := s.put(10 << 20)
+	// What a reset stream still delivers differs from time to time.
+	s.site.Misbehave("/file", fetchtest.Fault{Cut: true, CutAfter: 9 << 20, Times: 1})
+	s.mustFile(src, data)
+	if n := s.site.Requests("/file"); n != 2 {
+		t.Errorf("%d requests", n)
+	}
+}
+
 // leavePart makes a first call that fails after so many bytes, since the server
 // is gone then, and leaves them.
 func (s *scene) leavePart(src fetch.Source, fault fetchtest.Fault) {

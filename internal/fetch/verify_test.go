@@ -30,6 +30,9 @@ func TestWrongContentIsFetchedOnceMore(t *testing.T) {
 			if diff := cmp.Diff([]string{"", ""}, s.ranges()); diff != "" {
 				t.Error(diff)
 			}
+			if header := s.site.Headers("/file")[1]; header.Get("Cache-Control") != "no-cache" {
+				t.Errorf("asked again with %v", header)
+			}
 			fault.Times = 0
 			s.site.Misbehave("/file", fault)
 			if err := s.dir.Remove("name"); err != nil {
