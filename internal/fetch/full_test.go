@@ -67,6 +67,9 @@ func TestFullDiskIsNoSpaceAndIsNotLeftFull(t *testing.T) {
 				if e.Subject != src.URL || e.Hint == "" || len(e.Details) != details {
 					t.Errorf("got %v with %v", e, e.Details)
 				}
+				if details == 2 && !strings.Contains(e.Error(), "needs 2097152 bytes more") {
+					t.Errorf("got %v", e)
+				}
 				if details == 0 && !errors.Is(e, unix.ENOSPC) {
 					t.Errorf("got %v", e)
 				}

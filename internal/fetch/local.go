@@ -72,5 +72,7 @@ func (d *download) copyFrom(ctx context.Context, in *os.File, size int64) error 
 	case info.Size() != size:
 		return errChanged
 	}
-	return d.part.load(ctx, size)
+	err := d.part.load(ctx, size)
+	d.show()
+	return err
 }

@@ -17,6 +17,7 @@ func TestWrongContentIsFetchedOnceMore(t *testing.T) {
 		"one bit":         {Corrupt: true},
 		"another file":    {Replace: randomBytes(2 * size)[size:]},
 		"too short":       {Short: 1},
+		"not said short":  {Short: 1, NoLength: true},
 		"too long":        {Replace: randomBytes(size + 1)},
 		"not said longer": {Replace: randomBytes(size + 1), NoLength: true},
 	} {
