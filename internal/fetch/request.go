@@ -14,13 +14,14 @@ import (
 // object store needs.
 const maxRedirects = 10
 
-// defaultTransport is the standard library's, for its time-outs and its HTTP/2.
+// defaultTransport is the standard library's, with its time-outs and its HTTP/2.
 func defaultTransport() http.RoundTripper {
 	t, ok := http.DefaultTransport.(*http.Transport)
 	if !ok { // the program has put something else there
 		return http.DefaultTransport
 	}
 	t = t.Clone()
+	t.IdleConnTimeout = 10 * time.Second // downloads come in bursts, and their connections end with them
 	t.Proxy = func(r *http.Request) (*url.URL, error) {
 		proxy, err := http.ProxyFromEnvironment(r)
 		if err != nil { // its text has the URL of the proxy, password included
