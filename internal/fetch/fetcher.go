@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -39,11 +40,29 @@ type Options struct {
 
 // Fetcher downloads. It is safe for concurrent use.
 type Fetcher struct {
-	options Options
+	options   Options
+	transport http.RoundTripper
+	logger    *slog.Logger
 }
 
 // New returns a Fetcher. It does nothing on the network or the disk by itself.
-func New(options Options) *Fetcher { return &Fetcher{options} }
+func New(options Options) *Fetcher {
+	options.Attempts = cmp.Or(options.Attempts, 5)
+	options.StallTimeout = cmp.Or(options.StallTimeout, 30*time.Second)
+	options.Backoff = cmp.Or(options.Backoff, 500*time.Millisecond)
+	options.MaxBackoff = cmp.Or(options.MaxBackoff, 30*time.Second)
+	options.MaxRetryAfter = cmp.Or(options.MaxRetryAfter, 2*time.Minute)
+	if options.Transport == nil {
+		options.Transport = defaultTransport()
+	}
+	if options.Progress == nil {
+		options.Progress = silent{}
+	}
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Fetcher{options, options.Transport, options.Logger}
+}
 
 // DefaultMaxSize bounds what is downloaded where the caller does not: 16 GiB.
 const DefaultMaxSize = 16 << 30
@@ -88,17 +107,37 @@ type Result struct {
 // answered; NO_SPACE when the disk is full; CANCELLED when ctx has ended; and
 // INVALID_CONFIG when src or name can't be meant.
 func (f *Fetcher) File(ctx context.Context, src Source, dir *os.Root, name string) (Result, error) {
-	return Result{}, errors.ErrUnsupported
+	s, err := parseSource(src)
+	if err == nil {
+		err = checkName(name)
+	}
+	if err != nil {
+		return Result{}, invalid(opDownload, name, err)
+	}
+	task := f.options.Progress.Begin(s.name, s.size)
+	result, err := f.file(ctx, s, dir, name, task)
+	if err != nil {
+		err = failed(ctx, opDownload, shown(s.url), err)
+	}
+	task.End(err)
+	return result, err
 }
 
-// Bytes returns a document of at most limit bytes. Its errors are those of File.
-func (f *Fetcher) Bytes(ctx context.Context, url string, limit int64) ([]byte, error) {
-	return nil, errors.ErrUnsupported
-}
-
-// Location returns the URL to which url redirects finally, without reading a
-// body. The page there has to exist. A file URL leads to itself. Its errors are
-// those of File.
-func (f *Fetcher) Location(ctx context.Context, url string) (string, error) {
-	return "", errors.ErrUnsupported
+func (f *Fetcher) file(ctx context.Context, src *source, dir *os.Root, name string, task Task) (Result, error) {
+	if ctx.Err() != nil {
+		return Result{}, context.Cause(ctx)
+	}
+	p, shared, err := f.claim(ctx, dir, name, src)
+	if err != nil {
+		return Result{}, err
+	}
+	if shared != nil {
+		task.Set(shared.Size, shared.Size)
+		return *shared, nil
+	}
+	d := &download{fetcher: f, source: src, part: p, task: task}
+	if err := d.run(ctx); err != nil {
+		return Result{}, errors.Join(err, p.file.Close())
+	}
+	return p.result(), p.file.Close()
 }
