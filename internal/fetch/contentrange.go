@@ -19,15 +19,21 @@ func parseContentRange(text string) (contentRange, bool) {
 	if !ok || !hasTotal || !hasLast {
 		return contentRange{}, false
 	}
+	if total == "*" {
+		total = "0"
+	}
 	var r contentRange
-	for text, into := range map[string]*int64{first: &r.first, last: &r.last, total: &r.total} {
-		n, err := strconv.ParseUint(text, 10, 63)
-		if err != nil && (text != "*" || into != &r.total) {
+	for _, number := range []struct {
+		text string
+		into *int64
+	}{{first, &r.first}, {last, &r.last}, {total, &r.total}} {
+		n, err := strconv.ParseUint(number.text, 10, 63)
+		if err != nil {
 			return contentRange{}, false
 		}
-		*into = int64(n)
+		*number.into = int64(n)
 	}
-	if r.last < r.first || total != "*" && r.last >= r.total {
+	if r.last < r.first || r.total > 0 && r.last >= r.total {
 		return contentRange{}, false
 	}
 	return r, true

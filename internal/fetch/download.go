@@ -126,10 +126,13 @@ func (d *download) accept(answer *http.Response, last *url.URL, ranged bool) err
 	default: // from the start, be it that the server knows no ranges or the file has changed
 		err = d.part.begin(newRecord(answer, last))
 	}
+	if err == nil {
+		err = d.admit()
+	}
 	if err != nil {
 		return err
 	}
-	return d.admit()
+	return enoughRoom(d.part.file, d.part.record.Total-d.part.size)
 }
 
 // goOn refuses a range that does not go on where the part ends.
@@ -150,16 +153,13 @@ func (d *download) goOn(answer *http.Response) error {
 
 // admit refuses content that is too much, as far as the server has said how much it is.
 func (d *download) admit() error {
-	total, missing := d.part.record.Total, d.part.record.Total-d.part.size
-	switch {
-	case total == 0:
-		return nil
+	switch total := d.part.record.Total; {
 	case total > d.source.limit:
 		return &excess{d.source.limit}
-	case d.source.size > 0 && total != d.source.size:
+	case d.source.size > 0 && total > 0 && total != d.source.size:
 		return wrongSize(d.source.size, total)
 	}
-	return enoughRoom(d.part.file, missing)
+	return nil
 }
 
 // check looks at what is there when the server has no more.

@@ -127,6 +127,9 @@ func (f *Fetcher) file(ctx context.Context, src *source, dir *os.Root, name stri
 	if ctx.Err() != nil {
 		return Result{}, context.Cause(ctx)
 	}
+	if src.size > src.limit {
+		return Result{}, &excess{src.limit}
+	}
 	p, shared, err := f.claim(ctx, dir, name, src)
 	if err != nil {
 		return Result{}, err

@@ -61,6 +61,9 @@ func (d *download) copyLocal(ctx context.Context) error {
 // reads them: the hash is of what is under the final name.
 func (d *download) copyFrom(ctx context.Context, in *os.File, size int64) error {
 	if unix.IoctlFileClone(int(d.part.file.Fd()), int(in.Fd())) != nil {
+		if err := enoughRoom(d.part.file, size); err != nil {
+			return err
+		}
 		return d.part.fill(ctx, in, d.show)
 	}
 	switch info, err := d.part.file.Stat(); {

@@ -20,13 +20,21 @@ func (s *Site) misbehave(w http.ResponseWriter, r *http.Request, fault Fault) {
 		w.Header().Set("Location", fault.Redirect)
 		w.WriteHeader(http.StatusFound)
 	case fault.Endless:
-		for zeros := make([]byte, 64<<10); ; {
-			if _, err := w.Write(zeros); err != nil {
-				return
-			}
-		}
+		endless(w, r)
 	default:
 		s.distort(w, r, fault)
+	}
+}
+
+func endless(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead { // its content goes nowhere, and never fails to
+		return
+	}
+	for zeros := make([]byte, 64<<10); ; {
+		if _, err := w.Write(zeros); err != nil {
+			return
+		}
 	}
 }
 
