@@ -1,0 +1,7 @@
+package image
+
+// Parsers of what comes from outside, for fuzzing.
+var (
+	ParseSums = parseSums
+	ParseTag  = parseTag
+)
