@@ -154,8 +154,8 @@ func outputOfNew(ctx context.Context, path string, args ...string) ([]byte, erro
 		if !errors.Is(err, unix.ETXTBSY) {
 			return out, err
 		}
-		if wait(ctx, pause) != nil {
-			return out, err
+		if given := wait(ctx, pause); given != nil {
+			return nil, errors.Join(err, given)
 		}
 	}
 }
