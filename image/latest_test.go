@@ -35,13 +35,14 @@ func TestLatestSaysWhatTheSiteDoesInstead(t *testing.T) {
 		"no release":          {fetchtest.Fault{Redirect: "/page/releases"}, "not the page of a release", 0},
 		"behind a login":      {fetchtest.Fault{Redirect: "/page/login?return_to=s3cret"}, "not the page of a release", 0},
 		"a release candidate": {fetchtest.Fault{Redirect: "/page/tag/v1.13.0-rc1"}, "not the page of a release", 0},
+		"another page":        {fetchtest.Fault{Redirect: "/page/v1.13.0"}, "not the page of a release", 0},
 		"a loop":              {fetchtest.Fault{Redirect: "/releases/latest"}, "redirect", 0},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t)
-			for _, page := range []string{"/page/releases", "/page/login", "/page/tag/v1.13.0-rc1"} {
+			for _, page := range []string{"/page/releases", "/page/login", "/page/tag/v1.13.0-rc1", "/page/v1.13.0"} {
 				s.site.Put(page, []byte("a page"))
 			}
 			s.site.Misbehave("/releases/latest", tt.fault)
@@ -108,6 +109,7 @@ func FuzzTag(f *testing.F) {
 	f.Add("https://github.com/firecracker-microvm/firecracker/releases/tag/v1.12.1")
 	f.Add("https://host/releases/tag/v1.12.1?x=y#z")
 	f.Add("https://host/releases")
+	f.Add("https://host/v1.12.1")
 	f.Add("https://host/login?return_to=/releases/tag/v1.12.1")
 	f.Add("https://host/tag/v01.2.3")
 	f.Add("http://host/tag/v99999.2.3")

@@ -74,15 +74,15 @@ func (m *Memory) Afresh(ctx context.Context, f *os.File) (string, error) {
 	case after != before:
 		return "", &fs.PathError{Op: "hash", Path: f.Name(), Err: ErrChanged}
 	}
+	if !lasting {
+		return sum, nil
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.known, id)
-	if lasting {
-		if m.known == nil {
-			m.known = make(map[inode]entry)
-		}
-		m.known[id] = entry{before, sum}
+	if m.known == nil {
+		m.known = make(map[inode]entry)
 	}
+	m.known[id] = entry{before, sum}
 	return sum, nil
 }
 
