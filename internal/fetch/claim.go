@@ -162,11 +162,11 @@ func (p *part) share(ctx context.Context, seen record) (*Result, error) {
 	if err := p.load(ctx, info.Size()); err != nil {
 		return nil, err
 	}
-	if p.verify() != nil {
-		return nil, nil //nolint:nilnil // it is another content
-	}
 	if p.record = seen; !same {
 		p.record = record{URL: shown(p.source.url)}
+	}
+	if p.verify() != nil {
+		return nil, nil //nolint:nilnil,nilerr // another content is none to share, which is no failure
 	}
 	result := p.result()
 	return &result, nil

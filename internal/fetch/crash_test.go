@@ -44,7 +44,7 @@ func TestKillAtEveryPointLeavesNothingHalfAndTheNextCallRepairs(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-tags", "faultpoint", "-o", program, "./testdata/fetcher").CombinedOutput(); err != nil {
 		t.Fatalf("build the fetcher: %v\n%s", err, out)
 	}
-	local := randomBytes(size) // one piece, so that the points are the same each time
+	local := randomBytes(100) // one piece, so that the points are the same each time
 	path := writeFile(t, local)
 	for name, known := range map[string]bool{"with a hash": true, "without": false} {
 		for _, scheme := range []string{"http", "file"} {

@@ -75,9 +75,9 @@ func (f *Fetcher) document(ctx context.Context, u *url.URL, limit int64) ([]byte
 		defer func() { _ = in.Close() }()
 		return readLimited(in, limit)
 	}
-	dog := watch(ctx, f.options.StallTimeout)
+	ctx, dog := watch(ctx, f.options.StallTimeout)
 	defer dog.stop()
-	answer, last, err := f.request(dog.ctx, http.MethodGet, u, nil)
+	answer, last, err := f.request(ctx, http.MethodGet, u, nil)
 	if err != nil {
 		return nil, dog.explain(err)
 	}
@@ -107,9 +107,9 @@ func readLimited(r io.Reader, limit int64) ([]byte, error) {
 // locate asks without a body; a server that knows no HEAD is asked with GET, and
 // hung up on.
 func (f *Fetcher) locate(ctx context.Context, method string, u *url.URL) (*url.URL, error) {
-	dog := watch(ctx, f.options.StallTimeout)
+	ctx, dog := watch(ctx, f.options.StallTimeout)
 	defer dog.stop()
-	answer, last, err := f.request(dog.ctx, method, u, nil)
+	answer, last, err := f.request(ctx, method, u, nil)
 	if err != nil {
 		return nil, dog.explain(err)
 	}

@@ -84,7 +84,7 @@ func (d *download) judge(err error) (cause error, again bool) {
 
 // try makes one request for what is missing.
 func (d *download) try(ctx context.Context) error {
-	dog := watch(ctx, d.fetcher.options.StallTimeout)
+	asking, dog := watch(ctx, d.fetcher.options.StallTimeout)
 	defer dog.stop()
 	from := d.part.size
 	header := http.Header{}
@@ -92,7 +92,10 @@ func (d *download) try(ctx context.Context) error {
 		header.Set("Range", fmt.Sprintf("bytes=%d-", from))
 		header.Set("If-Range", d.part.record.Validator)
 	}
-	answer, last, err := d.fetcher.request(dog.ctx, http.MethodGet, d.source.url, header)
+	if d.wrong {
+		header.Set("Cache-Control", "no-cache") // a proxy may have given us an older file
+	}
+	answer, last, err := d.fetcher.request(asking, http.MethodGet, d.source.url, header)
 	if err != nil {
 		return dog.explain(err)
 	}
@@ -124,7 +127,9 @@ func (d *download) accept(answer *http.Response, last *url.URL, ranged bool) err
 	case partial:
 		err = d.goOn(answer)
 	default: // from the start, be it that the server knows no ranges or the file has changed
-		err = d.part.begin(newRecord(answer, last))
+		if err := d.part.begin(newRecord(answer, last)); err != nil {
+			return permanent{err}
+		}
 	}
 	if err == nil {
 		err = d.admit()

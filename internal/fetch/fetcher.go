@@ -101,7 +101,11 @@ type Result struct {
 // Partial data stay in ".<name>.part", and what is needed to go on in
 // ".<name>.part.json", for the next call, in whichever process. The part file is
 // locked: a second caller waits for the first under its ctx, and then takes the
-// file of the first if that had the same source.
+// file of the first if that had the same source. Names are at most 244 bytes long.
+//
+// Content is checked against what is known: the hash, the size, and the length
+// that the server has told. With none of them, as from a server that speaks
+// HTTP/1.0 and closes the connection at the end, a cut can't be noticed.
 //
 // The code of a failure is DOWNLOAD_FAILED, with StatusCode when a server
 // answered; NO_SPACE when the disk is full; CANCELLED when ctx has ended; and
@@ -117,7 +121,7 @@ func (f *Fetcher) File(ctx context.Context, src Source, dir *os.Root, name strin
 	task := f.options.Progress.Begin(s.name, s.size)
 	result, err := f.file(ctx, s, dir, name, task)
 	if err != nil {
-		err = failed(ctx, opDownload, shown(s.url), err)
+		result, err = Result{}, failed(ctx, opDownload, shown(s.url), err)
 	}
 	task.End(err)
 	return result, err

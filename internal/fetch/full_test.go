@@ -67,6 +67,9 @@ func TestFullDiskIsNoSpaceAndIsNotLeftFull(t *testing.T) {
 				if e.Subject != src.URL || e.Hint == "" || len(e.Details) != details {
 					t.Errorf("got %v with %v", e, e.Details)
 				}
+				if details == 2 && !strings.Contains(e.Error(), "needs 2097152 bytes more") {
+					t.Errorf("got %v", e)
+				}
 				if details == 0 && !errors.Is(e, unix.ENOSPC) {
 					t.Errorf("got %v", e)
 				}
@@ -86,6 +89,9 @@ func TestFullDiskForTheRecordIsNoSpace(t *testing.T) {
 	_, src := s.put(size)
 	s.wantError(src, errcode.NoSpace)
 	s.wantNames("")
+	if n := s.site.Requests("/file"); n != 1 {
+		t.Errorf("%d requests", n)
+	}
 }
 
 func TestFileURLSharesBlocksWhereItCan(t *testing.T) {

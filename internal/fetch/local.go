@@ -14,7 +14,7 @@ var errChanged = errors.New("it changed while it was copied")
 // openLocal opens the file of a file URL. Links are followed, and a FIFO is not
 // waited for.
 func openLocal(path string) (*os.File, os.FileInfo, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0) //nolint:gosec // the file is the one that the caller names
 	if err != nil {
 		return nil, nil, err
 	}
@@ -72,5 +72,7 @@ func (d *download) copyFrom(ctx context.Context, in *os.File, size int64) error 
 	case info.Size() != size:
 		return errChanged
 	}
-	return d.part.load(ctx, size)
+	err := d.part.load(ctx, size)
+	d.show()
+	return err
 }

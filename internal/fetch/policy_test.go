@@ -49,8 +49,8 @@ func TestBackoffDoublesToItsBoundAndIsHalfRandom(t *testing.T) {
 	options := &Options{Attempts: 100, Backoff: 100 * time.Millisecond, MaxBackoff: time.Second}
 	r := retries{options: options}
 	different := map[time.Duration]bool{}
-	for _, want := range []time.Duration{100, 200, 400, 800, 1000, 1000, 1000} {
-		want *= time.Millisecond
+	for _, ms := range []int{100, 200, 400, 800, 1000, 1000, 1000} {
+		want := time.Duration(ms) * time.Millisecond
 		wait, again := r.next(errCut, 0, 0)
 		if !again || wait < want/2 || wait > want {
 			t.Errorf("waits %v, %t, want up to %v", wait, again, want)

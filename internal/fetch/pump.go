@@ -31,7 +31,7 @@ func (p *pump) run(ctx context.Context, r io.Reader, h hash.Hash, sink func([]by
 	go func() {
 		defer close(hashed)
 		for data := range full {
-			h.Write(data) //nolint:errcheck // a hash never fails
+			h.Write(data)
 			free <- data[:cap(data)]
 		}
 	}()
@@ -51,7 +51,7 @@ func (p *pump) run(ctx context.Context, r io.Reader, h hash.Hash, sink func([]by
 			free <- buffer
 		}
 		switch {
-		case err == io.EOF: //nolint:errorlint // readers return it as it is
+		case err == io.EOF:
 			return nil
 		case err != nil:
 			return err

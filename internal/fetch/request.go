@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"time"
@@ -13,13 +14,14 @@ import (
 // object store needs.
 const maxRedirects = 10
 
-// defaultTransport is the standard library's, for its time-outs and its HTTP/2.
+// defaultTransport is the standard library's, with its time-outs and its HTTP/2.
 func defaultTransport() http.RoundTripper {
 	t, ok := http.DefaultTransport.(*http.Transport)
 	if !ok { // the program has put something else there
 		return http.DefaultTransport
 	}
 	t = t.Clone()
+	t.IdleConnTimeout = 10 * time.Second // downloads come in bursts, and their connections end with them
 	t.Proxy = func(r *http.Request) (*url.URL, error) {
 		proxy, err := http.ProxyFromEnvironment(r)
 		if err != nil { // its text has the URL of the proxy, password included
@@ -64,9 +66,7 @@ func (f *Fetcher) send(ctx context.Context, method string, u *url.URL, header ht
 	if err != nil {
 		return nil, permanent{errors.New("no request can be made for the URL")}
 	}
-	for key, values := range header {
-		request.Header[key] = values
-	}
+	maps.Copy(request.Header, header)
 	request.Header.Set("User-Agent", "smartvm")
 	request.Header.Set("Accept-Encoding", "identity")
 	if u.User != nil {

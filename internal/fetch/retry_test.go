@@ -53,7 +53,7 @@ func TestDownloadFailsWhenAllAttemptsHave(t *testing.T) {
 	s := newScene(t)
 	_, src := s.put(size)
 	s.site.Misbehave("/file", fetchtest.Fault{Status: 503})
-	if e := s.wantError(src, errcode.DownloadFailed); e.StatusCode != 503 {
+	if e := s.wantError(src, errcode.DownloadFailed); e.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("got %v", e)
 	}
 	s.wantNames("")
@@ -83,7 +83,7 @@ func TestRetryAfterBeyondTheBoundEndsTheDownload(t *testing.T) {
 		_, src := s.put(size)
 		s.site.Misbehave("/file", fetchtest.Fault{Status: 429, RetryAfter: value})
 		e := s.wantError(src, errcode.DownloadFailed)
-		if e.StatusCode != 429 || !strings.Contains(e.Hint, "try again in ") {
+		if e.StatusCode != http.StatusTooManyRequests || !strings.Contains(e.Hint, "try again in ") {
 			t.Errorf("%s: %v", name, e)
 		}
 		if n := s.site.Requests("/file"); n != 1 {

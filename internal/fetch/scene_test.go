@@ -158,7 +158,7 @@ func (s *scene) ranges() []string {
 // log of it.
 func (s *scene) child(src fetch.Source, env ...string) (*exec.Cmd, *syncBuffer) {
 	s.Helper()
-	text, err := json.Marshal(job{src, s.dir.Name(), "name"})
+	text, err := json.Marshal(job{src.URL, src.SHA256, src.Size, s.dir.Name(), "name"})
 	if err != nil {
 		s.Fatal(err)
 	}

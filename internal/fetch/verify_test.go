@@ -17,6 +17,7 @@ func TestWrongContentIsFetchedOnceMore(t *testing.T) {
 		"one bit":         {Corrupt: true},
 		"another file":    {Replace: randomBytes(2 * size)[size:]},
 		"too short":       {Short: 1},
+		"not said short":  {Short: 1, NoLength: true},
 		"too long":        {Replace: randomBytes(size + 1)},
 		"not said longer": {Replace: randomBytes(size + 1), NoLength: true},
 	} {
@@ -29,6 +30,9 @@ func TestWrongContentIsFetchedOnceMore(t *testing.T) {
 			s.mustFile(src, data)
 			if diff := cmp.Diff([]string{"", ""}, s.ranges()); diff != "" {
 				t.Error(diff)
+			}
+			if header := s.site.Headers("/file")[1]; header.Get("Cache-Control") != "no-cache" {
+				t.Errorf("asked again with %v", header)
 			}
 			fault.Times = 0
 			s.site.Misbehave("/file", fault)

@@ -2,7 +2,9 @@ package fetch
 
 import (
 	"context"
+	"errors"
 	"io"
+	"sync/atomic"
 	"time"
 )
 
@@ -10,29 +12,35 @@ import (
 // the server by itself, so a slow server is no silent one, and a slow disk of
 // ours is not held against it.
 type watchdog struct {
-	ctx    context.Context //nolint:containedctx // it is the request's, and lives as long
-	cancel context.CancelCauseFunc
-	timer  *time.Timer
 	limit  time.Duration
+	timer  *time.Timer
+	cancel context.CancelFunc
+	barked atomic.Bool
 }
 
-// watch starts to watch: the first thing to wait for is the header.
-func watch(ctx context.Context, limit time.Duration) *watchdog {
-	ctx, cancel := context.WithCancelCause(ctx)
-	return &watchdog{ctx, cancel, time.AfterFunc(limit, func() { cancel(errStalled) }), limit}
+// watch starts to watch the request that is made with the context it returns. The
+// first thing to wait for is the header.
+func watch(ctx context.Context, limit time.Duration) (context.Context, *watchdog) {
+	ctx, cancel := context.WithCancel(ctx)
+	w := &watchdog{limit: limit, cancel: cancel}
+	w.timer = time.AfterFunc(limit, func() {
+		w.barked.Store(true)
+		cancel()
+	})
+	return ctx, w
 }
 
 func (w *watchdog) stop() {
 	w.timer.Stop()
-	w.cancel(nil)
+	w.cancel()
 }
 
 // heard says that the server has sent something.
 func (w *watchdog) heard() { w.timer.Stop() }
 
-// explain replaces the error of a read that the watchdog has ended.
+// explain replaces the error of a wait that the watchdog has ended.
 func (w *watchdog) explain(err error) error {
-	if err != nil && context.Cause(w.ctx) == errStalled { //nolint:errorlint // it is put there as it is
+	if err != nil && !errors.Is(err, io.EOF) && w.barked.Load() {
 		return errStalled
 	}
 	return err
@@ -51,8 +59,5 @@ func (w watched) Read(p []byte) (int, error) {
 	w.dog.timer.Reset(w.dog.limit)
 	n, err := w.r.Read(p)
 	w.dog.heard()
-	if err == io.EOF { //nolint:errorlint // readers return it as it is
-		return n, err
-	}
 	return n, w.dog.explain(err)
 }

@@ -67,10 +67,13 @@ func New(tb testing.TB) *Site {
 	return start(tb, (*httptest.Server).Start)
 }
 
-// NewTLS starts a site that speaks HTTPS, which [Site.Transport] trusts.
+// NewTLS starts a site that speaks HTTPS, with HTTP/2, which [Site.Transport] trusts.
 func NewTLS(tb testing.TB) *Site {
 	tb.Helper()
-	return start(tb, (*httptest.Server).StartTLS)
+	return start(tb, func(server *httptest.Server) {
+		server.EnableHTTP2 = true
+		server.StartTLS()
+	})
 }
 
 func start(tb testing.TB, how func(*httptest.Server)) *Site {

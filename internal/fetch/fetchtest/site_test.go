@@ -20,8 +20,17 @@ import (
 	"github.com/smartvm/smartvm/internal/fetch/fetchtest"
 )
 
+// answer is a response that has been read.
+type answer struct {
+	status int
+	header http.Header
+	length int64
+	body   string
+	err    error // of reading the body
+}
+
 // get makes one request and follows no redirect.
-func get(t *testing.T, site *fetchtest.Site, target string, header ...string) (*http.Response, []byte, error) {
+func get(t *testing.T, site *fetchtest.Site, target string, header ...string) answer {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target, http.NoBody)
 	if err != nil {
@@ -30,71 +39,71 @@ func get(t *testing.T, site *fetchtest.Site, target string, header ...string) (*
 	for i := 0; i < len(header); i += 2 {
 		request.Header.Set(header[i], header[i+1])
 	}
-	answer, err := site.Transport().RoundTrip(request)
+	response, err := site.Transport().RoundTrip(request)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	return answer, body, err
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return answer{response.StatusCode, response.Header, response.ContentLength, string(body), err}
 }
 
 func TestReleaseSiteRedirectsAsTheRealOne(t *testing.T) {
 	t.Parallel()
 	site := fetchtest.New(t)
-	if answer, _, _ := get(t, site, site.ReleaseURL()+"/latest"); answer.StatusCode != http.StatusNotFound {
-		t.Errorf("without a release: %s", answer.Status)
+	if got := get(t, site, site.ReleaseURL()+"/latest"); got.status != http.StatusNotFound {
+		t.Errorf("without a release: %d", got.status)
 	}
 	site.PutRelease("v1.2.3", "x86_64", []byte("archive"))
 	site.SetLatest("v1.2.3")
-	answer, _, _ := get(t, site, site.ReleaseURL()+"/latest")
-	tag := answer.Header.Get("Location")
-	if answer.StatusCode != http.StatusFound || tag != site.ReleaseURL()+"/tag/v1.2.3" {
-		t.Errorf("latest: %s to %q", answer.Status, tag)
+	got := get(t, site, site.ReleaseURL()+"/latest")
+	tag := got.header.Get("Location")
+	if got.status != http.StatusFound || tag != site.ReleaseURL()+"/tag/v1.2.3" {
+		t.Errorf("latest: %d to %q", got.status, tag)
 	}
-	if answer, _, _ := get(t, site, tag); answer.StatusCode != http.StatusOK {
-		t.Errorf("tag: %s", answer.Status)
+	if got := get(t, site, tag); got.status != http.StatusOK {
+		t.Errorf("tag: %d", got.status)
 	}
-	if answer, _, _ := get(t, site, site.ReleaseURL()+"/tag/v9.9.9"); answer.StatusCode != http.StatusNotFound {
-		t.Errorf("a tag that is none: %s", answer.Status)
+	if got := get(t, site, site.ReleaseURL()+"/tag/v9.9.9"); got.status != http.StatusNotFound {
+		t.Errorf("a tag that is none: %d", got.status)
 	}
 	const file = "firecracker-v1.2.3-x86_64.tgz"
 	sum := fmt.Sprintf("%x  %s\n", sha256.Sum256([]byte("archive")), file)
 	for name, want := range map[string]string{file: "archive", file + ".sha256.txt": sum} {
-		answer, _, _ := get(t, site, site.ReleaseURL()+"/download/v1.2.3/"+name)
-		location := answer.Header.Get("Location")
-		if answer.StatusCode != http.StatusFound || !strings.HasSuffix(location, "?"+fetchtest.Signature) {
-			t.Errorf("%s: %s to %q", name, answer.Status, location)
+		got := get(t, site, site.ReleaseURL()+"/download/v1.2.3/"+name)
+		location := got.header.Get("Location")
+		if got.status != http.StatusFound || !strings.HasSuffix(location, "?"+fetchtest.Signature) {
+			t.Errorf("%s: %d to %q", name, got.status, location)
 			continue
 		}
-		if _, body, err := get(t, site, location); err != nil || string(body) != want {
-			t.Errorf("%s: %q, %v", name, body, err)
+		if got := get(t, site, location); got.err != nil || got.body != want {
+			t.Errorf("%s: %q, %v", name, got.body, got.err)
 		}
 	}
 }
 
 type listing struct {
-	IsTruncated           bool
-	NextContinuationToken string
+	IsTruncated           bool   `xml:"IsTruncated"`
+	NextContinuationToken string `xml:"NextContinuationToken"`
 	Contents              []struct {
-		Key, ETag    string
-		Size         int
-		LastModified time.Time
-	}
-	CommonPrefixes []struct{ Prefix string }
+		Key          string    `xml:"Key"`
+		ETag         string    `xml:"ETag"`
+		Size         int       `xml:"Size"`
+		LastModified time.Time `xml:"LastModified"`
+	} `xml:"Contents"`
+	CommonPrefixes []struct {
+		Prefix string `xml:"Prefix"`
+	} `xml:"CommonPrefixes"`
 }
 
 // list follows the pages of a listing.
 func list(t *testing.T, site *fetchtest.Site, query string) (keys, prefixes []string, pages int) {
 	t.Helper()
 	for token := ""; ; {
-		_, body, err := get(t, site, site.BucketURL()+"?list-type=2&"+query+"&continuation-token="+url.QueryEscape(token))
-		if err != nil {
-			t.Fatal(err)
-		}
+		got := get(t, site, site.BucketURL()+"?list-type=2&"+query+"&continuation-token="+url.QueryEscape(token))
 		var page listing
-		if err := xml.Unmarshal(body, &page); err != nil {
-			t.Fatalf("%v in %s", err, body)
+		if err := xml.Unmarshal([]byte(got.body), &page); err != nil {
+			t.Fatalf("%v in %s", err, got.body)
 		}
 		pages++
 		for _, c := range page.Contents {
@@ -148,8 +157,8 @@ func TestBucketListsLikeS3(t *testing.T) {
 		}
 	}
 	for _, query := range []string{"", "?list-type=1", "?list-type=2&continuation-token=*"} {
-		if answer, _, _ := get(t, site, site.BucketURL()+"/"+query); answer.StatusCode != http.StatusBadRequest {
-			t.Errorf("%q: %s", query, answer.Status)
+		if got := get(t, site, site.BucketURL()+"/"+query); got.status != http.StatusBadRequest {
+			t.Errorf("%q: %d", query, got.status)
 		}
 	}
 }
@@ -159,18 +168,18 @@ func TestObjectsHaveRangesAndValidators(t *testing.T) {
 	site := fetchtest.New(t)
 	site.PutObject("key", []byte("0123456789"), modified)
 	target := site.BucketURL() + "/key"
-	answer, body, _ := get(t, site, target)
-	etag, date := answer.Header.Get("ETag"), answer.Header.Get("Last-Modified")
-	if string(body) != "0123456789" || !strings.HasPrefix(etag, `"`) || date != modified.Format(http.TimeFormat) {
-		t.Errorf("%q with %v", body, answer.Header)
+	got := get(t, site, target)
+	etag, date := got.header.Get("ETag"), got.header.Get("Last-Modified")
+	if got.body != "0123456789" || !strings.HasPrefix(etag, `"`) || date != modified.Format(http.TimeFormat) {
+		t.Errorf("%q with %v", got.body, got.header)
 	}
 	for validator, want := range map[string]string{etag: "789", date: "789", `"other"`: "0123456789"} {
-		if _, body, _ := get(t, site, target, "Range", "bytes=7-", "If-Range", validator); string(body) != want {
-			t.Errorf("If-Range %s: %q, want %q", validator, body, want)
+		if got := get(t, site, target, "Range", "bytes=7-", "If-Range", validator); got.body != want {
+			t.Errorf("If-Range %s: %q, want %q", validator, got.body, want)
 		}
 	}
 	site.PutObject("key", []byte("9876543210"), modified)
-	if answer, _, _ := get(t, site, target); answer.Header.Get("ETag") == etag {
+	if got := get(t, site, target); got.header.Get("ETag") == etag {
 		t.Error("another content has the same ETag")
 	}
 	if got := site.Requests("/bucket/key"); got != 5 {
@@ -203,16 +212,16 @@ func TestFaultsStrikeWhenTheyShould(t *testing.T) {
 		tt.fault.Skip, tt.fault.Times = 1, 1
 		site.Misbehave("/file", tt.fault)
 		for i, want := range []string{"0123456789", tt.body, "0123456789"} {
-			answer, body, err := get(t, site, site.URL("/file"))
+			got := get(t, site, site.URL("/file"))
 			status, broken := 200, false
 			if i == 1 {
 				status, broken = tt.status, tt.broken
 			}
-			if string(body) != want || answer.StatusCode != status || (err != nil) != broken {
-				t.Errorf("%s, request %d: %s, %q, %v", name, i, answer.Status, body, err)
+			if got.body != want || got.status != status || (got.err != nil) != broken {
+				t.Errorf("%s, request %d: %d, %q, %v", name, i, got.status, got.body, got.err)
 			}
-			if i == 1 && (answer.Header.Get("Retry-After") != tt.fault.RetryAfter || tt.fault.NoLength != (answer.ContentLength < 0)) {
-				t.Errorf("%s: %v", name, answer.Header)
+			if i == 1 && (got.header.Get("Retry-After") != tt.fault.RetryAfter || tt.fault.NoLength != (got.length < 0)) {
+				t.Errorf("%s: %v", name, got.header)
 			}
 		}
 	}
