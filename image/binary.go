@@ -34,19 +34,6 @@ func Arch() string {
 	return "x86_64"
 }
 
-// BinDir returns the directory of the binaries below a data directory.
-func BinDir(dataDir string) string { return filepath.Join(dataDir, "bin") }
-
-// FirecrackerPath returns where the Firecracker of a release is kept below a data directory.
-func FirecrackerPath(dataDir string, v firecracker.Version, arch string) string {
-	return filepath.Join(BinDir(dataDir), "firecracker-"+v.String()+"-"+arch)
-}
-
-// JailerPath returns where the jailer of a release is kept below a data directory.
-func JailerPath(dataDir string, v firecracker.Version, arch string) string {
-	return filepath.Join(BinDir(dataDir), "jailer-"+v.String()+"-"+arch)
-}
-
 const (
 	opInspect = "inspect firecracker"
 	hintPath  = "give the path of the binary out of Firecracker's release archive (--firecracker, SMARTVM_FIRECRACKER)"
@@ -69,7 +56,7 @@ func Inspect(ctx context.Context, path string) (Binary, error) {
 	if err := verify(target); err != nil {
 		return Binary{}, err
 	}
-	v, err := askVersion(ctx, target)
+	v, err := askVersion(ctx, target, "Firecracker")
 	if err != nil {
 		return Binary{}, err
 	}
@@ -100,7 +87,7 @@ func verify(path string) error {
 	if err := unix.Access(path, unix.X_OK); err != nil {
 		return unusable(path, errors.New("is not executable"), "chmod +x "+path)
 	}
-	return machine(path)
+	return machine(path, Arch())
 }
 
 // trusted refuses what another user could replace.
@@ -119,17 +106,18 @@ func trusted(path string) error {
 	return nil
 }
 
-// machine checks that the file is a program for this architecture.
-func machine(path string) error {
+// machines are the architectures that there are releases for, as programs name them.
+var machines = map[string]elf.Machine{"x86_64": elf.EM_X86_64, "aarch64": elf.EM_AARCH64}
+
+// machine checks that the file is a program for the architecture.
+func machine(path, arch string) error {
 	f, err := elf.Open(path)
 	if err != nil {
 		return unusable(path, fmt.Errorf("is not a program: %w", err), "use the binary out of Firecracker's release archive")
 	}
 	defer f.Close()
-	want := map[string]elf.Machine{"x86_64": elf.EM_X86_64, "aarch64": elf.EM_AARCH64}[Arch()]
-	if f.Machine != want {
-		return unusable(path, fmt.Errorf("is made for %s, this machine is %s", f.Machine, want),
-			"use Firecracker's release for "+Arch())
+	if want := machines[arch]; f.Machine != want {
+		return unusable(path, fmt.Errorf("is made for %s, and %s is wanted", f.Machine, want), "use Firecracker's release for "+arch)
 	}
 	return nil
 }
@@ -138,20 +126,36 @@ func machine(path string) error {
 // milliseconds are usual.
 const versionTimeout = 10 * time.Second
 
-// askVersion runs firecracker --version. Only the first line counts; the second
-// is a log message (seen with v1.12.1).
-func askVersion(ctx context.Context, path string) (firecracker.Version, error) {
+// askVersion runs firecracker or jailer --version. Only the first line counts; the
+// second is a log message (seen with v1.12.1).
+func askVersion(ctx context.Context, path, program string) (firecracker.Version, error) {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
-	out, err := proc.Output(ctx, path, "--version")
+	out, err := outputOfNew(ctx, path, "--version")
 	if err != nil {
-		return firecracker.Version{}, unusable(path, fmt.Errorf("--version: %w", err), "is it a Firecracker for this machine?")
+		return firecracker.Version{}, unusable(path, fmt.Errorf("--version: %w", err), "is it a "+program+" for this machine?")
 	}
 	line, _, _ := bytes.Cut(out, []byte("\n"))
 	name, number, _ := strings.Cut(string(line), " ")
 	v, err := firecracker.ParseVersion(strings.TrimSpace(number))
-	if name != "Firecracker" || err != nil {
-		return firecracker.Version{}, unusable(path, fmt.Errorf("--version says %q", line), "it is not Firecracker")
+	if name != program || err != nil {
+		return firecracker.Version{}, unusable(path, fmt.Errorf("--version says %q", line), "it is not "+program)
 	}
 	return v, nil
+}
+
+// outputOfNew runs a program that may have been written a moment ago. A process
+// that another goroutine starts at that time holds the file open for writing until
+// it executes something itself, and so long ours can't be executed.
+func outputOfNew(ctx context.Context, path string, args ...string) ([]byte, error) {
+	const pause = 5 * time.Millisecond
+	for {
+		out, err := proc.Output(ctx, path, args...)
+		if !errors.Is(err, unix.ETXTBSY) {
+			return out, err
+		}
+		if given := wait(ctx, pause); given != nil {
+			return nil, errors.Join(err, given)
+		}
+	}
 }

@@ -3,11 +3,8 @@ package image
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
@@ -49,24 +46,18 @@ func candidates(dataDir string, want firecracker.Version) []string {
 	return append(paths, stored(dataDir)...)
 }
 
-// stored lists the Firecrackers below the data directory, newest first.
+// stored lists the Firecrackers for this machine below the data directory, newest
+// first.
 func stored(dataDir string) []string {
-	entries, err := os.ReadDir(BinDir(dataDir))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	releases, err := listReleases(dataDir)
+	if err != nil {
 		return nil // as good as empty: the search ends with what it looked for
 	}
-	var versions []firecracker.Version
-	for _, e := range entries {
-		text, ok := strings.CutPrefix(e.Name(), "firecracker-")
-		text, ours := strings.CutSuffix(text, "-"+Arch())
-		if v, err := firecracker.ParseVersion(text); ok && ours && err == nil {
-			versions = append(versions, v)
+	var paths []string
+	for _, r := range releases {
+		if r.Arch == Arch() {
+			paths = append(paths, r.Firecracker)
 		}
-	}
-	slices.SortFunc(versions, func(a, b firecracker.Version) int { return b.Compare(a) })
-	paths := make([]string, len(versions))
-	for i, v := range versions {
-		paths[i] = FirecrackerPath(dataDir, v, Arch())
 	}
 	return paths
 }

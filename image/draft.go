@@ -1,0 +1,87 @@
+package image
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/fault"
+)
+
+const (
+	draftPrefix = ".new-"
+	// draftLock is held shared by whoever makes a file in the directory, so that one
+	// who gets it alone knows that drafts belong to nobody.
+	draftLock = ".lock"
+)
+
+var errExists = errors.New("there is a file of that name")
+
+// makeFile makes the file name in dir, which must not exist, by filling a draft
+// of another name, which must not exist either. It gets its name when its content
+// has reached the disk.
+func makeFile(ctx context.Context, dir *os.Root, name string, fill func(draft string) error) (err error) {
+	guard, err := openLock(dir, draftLock)
+	if err != nil {
+		return err
+	}
+	defer guard.Close()
+	if err := sweep(dir, guard); err != nil {
+		return err
+	}
+	if err := lock(ctx, guard, unix.LOCK_SH); err != nil {
+		return err
+	}
+	if there, err := exists(dir, name); there || err != nil {
+		return errors.Join(err, errExists)
+	}
+	draft := draftPrefix + rand.Text()
+	defer func() {
+		if gone := dir.Remove(draft); gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, gone)
+		}
+	}()
+	if err := fill(draft); err != nil {
+		return err
+	}
+	fault.Point("draft: filled")
+	if err := syncFile(dir, draft); err != nil {
+		return err
+	}
+	// A second name, since a rename would replace a file that came meanwhile.
+	if err := dir.Link(draft, name); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return errExists
+		}
+		return fmt.Errorf("give the file its name: %w", err)
+	}
+	fault.Point("draft: named")
+	return syncFile(dir, ".")
+}
+
+// sweep removes the drafts of processes that were killed, unless somebody is at
+// work.
+func sweep(dir *os.Root, guard *os.File) error {
+	alone, err := tryLock(guard, unix.LOCK_EX)
+	if !alone || err != nil {
+		return err
+	}
+	all, err := dir.Open(".")
+	if err != nil {
+		return err
+	}
+	defer all.Close()
+	names, err := all.Readdirnames(-1)
+	for _, name := range names {
+		if strings.HasPrefix(name, draftPrefix) {
+			err = errors.Join(err, dir.RemoveAll(name))
+		}
+	}
+	return err
+}
