@@ -56,7 +56,10 @@ func (s *Source) ext4(ctx context.Context, out *output, o Options) error {
 		return err
 	}
 	im.path = out.path
-	return tools.finish(ctx, im)
+	if err := tools.finish(ctx, im); err != nil {
+		return err
+	}
+	return digHoles(ctx, out.file)
 }
 
 // ext4Image is what has to be known to finish an image.

@@ -67,8 +67,8 @@ func nasty(t *testing.T) string {
 	m.file("bin/setgid", "", 0o2711)
 	m.dir("tmp", 0o1777)
 	m.dir("empty/of/everything", 0o700)
-	m.file("zero", "", 0)
-	m.file("text", "hello", 0o444)
+	m.file("zero", "", 0o600)
+	m.file("text", "hello", 0o600)
 	m.must(os.Link(m.path("text"), m.path("bin/again")))
 	m.must(os.Link(m.path("text"), m.path("zz-last")))
 	m.must(os.Symlink("/"+strings.Repeat("x", longTarget-1), m.path("long-absolute")))
@@ -94,6 +94,7 @@ func nasty(t *testing.T) string {
 		m.xattr("zero", "user."+strings.Repeat("n", 20-i), strings.Repeat(strconv.Itoa(i%10), i*7))
 	}
 	m.xattr("bin", "user.on-directory", "d")
+	m.must(unix.Chmod(m.path("text"), 0o444)) // an attribute can't be set after that
 	m.holes("disk")
 	if os.Geteuid() == 0 {
 		m.asRoot()
@@ -123,6 +124,7 @@ func (m maker) asRoot() {
 		m.must(os.Lchown(m.path(name), id, id/2+7))
 	}
 	m.must(os.Chown(m.root, 77777, 88888)) // who owns nothing else
+	m.must(unix.Chmod(m.path("zero"), 0))  // not even the owner may read it
 	m.must(unix.Chmod(m.path("bin/setuid"), 0o4755))
 	capability := make([]byte, 20) // struct vfs_cap_data (linux/capability.h): revision 2, CAP_NET_RAW
 	binary.LittleEndian.PutUint32(capability, 0x02000001)
