@@ -60,7 +60,7 @@ tidy: ## see that go.mod and go.sum say what the code needs
 	@cd tools && $(GO) mod tidy -diff
 
 cross: ## vet for another processor, and what is pure for a system without KVM
-	@GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./errcode ./firecracker/... ./vmconfig ./internal/stage ./internal/privdir
+	@GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./errcode ./firecracker/... ./vmconfig ./internal/strict ./internal/stage ./internal/privdir
 	@GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./...
 
 vuln: ## look for known vulnerabilities that our code can reach

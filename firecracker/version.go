@@ -37,6 +37,32 @@ func (v Version) String() string {
 	return fmt.Sprintf("v%d.%d.%d", v.Major, v.Minor, v.Patch)
 }
 
+// MarshalText returns "v1.12.1", and nothing for an unknown version.
+func (v Version) MarshalText() ([]byte, error) {
+	if v.IsZero() {
+		return nil, nil
+	}
+	return []byte(v.String()), nil
+}
+
+// UnmarshalText reads exactly what [Version.MarshalText] writes. What people
+// type is for [ParseVersion].
+func (v *Version) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*v = Version{}
+		return nil
+	}
+	parsed, err := ParseVersion(string(text))
+	if err != nil {
+		return err
+	}
+	if parsed.String() != string(text) {
+		return fmt.Errorf("%q is not written as vX.Y.Z, such as v1.12.1", text)
+	}
+	*v = parsed
+	return nil
+}
+
 // IsZero reports whether the version is unknown.
 func (v Version) IsZero() bool { return v == Version{} }
 

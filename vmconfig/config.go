@@ -59,7 +59,7 @@ type Drive struct {
 // the object: read the file and [CPUConfig.Resolve] before [Config.Requests].
 type CPUConfig struct { //nolint:recvcheck // encoding/json marshals values, and unmarshals to pointers
 	// Path of a JSON file with the template; then the rest is empty.
-	Path string `json:"-"`
+	Path string `json:"-" strict:"text"`
 
 	firecracker.CPUConfig
 }

@@ -3,10 +3,11 @@ package vmconfig
 import (
 	"bytes"
 	"encoding/json"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/smartvm/smartvm/internal/strict"
 )
 
 // MarshalJSON returns the config as a VM file. It always has drives, which
@@ -36,7 +37,7 @@ func (c Config) MarshalYAML() ([]byte, error) {
 		return nil, err
 	}
 	var f faults
-	root := readJSON(&f, data)
+	root := strict.ReadJSON(&f.Faults, data)
 	if root == nil {
 		return nil, f.err("write vm config")
 	}
@@ -55,12 +56,12 @@ func (c CPUConfig) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON takes a path or a template, with errors as of [Parse].
 func (c *CPUConfig) UnmarshalJSON(data []byte) error {
-	d := decoder{}
+	var f faults
 	var out CPUConfig
-	if root := readJSON(&d.faults, data); root != nil {
-		d.value(root, reflect.ValueOf(&out).Elem(), "cpu-config")
+	if root := strict.ReadJSON(&f.Faults, data); root != nil {
+		strict.Decode(&f.Faults, root, &out, "cpu-config")
 	}
-	if err := d.err(opParse); err != nil {
+	if err := f.err(opParse); err != nil {
 		return err
 	}
 	*c = out
@@ -81,14 +82,14 @@ func marshal(v any) ([]byte, error) {
 // writeYAML writes the members or items of n as a block. All text that some
 // reader of YAML could take for something else is written as JSON, which YAML
 // includes.
-func writeYAML(b *bytes.Buffer, n *node, indent int) {
+func writeYAML(b *bytes.Buffer, n *strict.Node, indent int) {
 	space := strings.Repeat(" ", indent)
-	for _, m := range n.members {
-		b.WriteString(space + yamlText(m.key) + ":")
-		writeNested(b, m.value, indent)
+	for _, m := range n.Members {
+		b.WriteString(space + yamlText(m.Key) + ":")
+		writeNested(b, m.Value, indent)
 	}
-	for _, item := range n.items {
-		if item.kind == object && len(item.members) > 0 { // its first key follows the dash
+	for _, item := range n.Items {
+		if item.Kind == strict.Object && len(item.Members) > 0 { // its first key follows the dash
 			var block bytes.Buffer
 			writeYAML(&block, item, indent+2)
 			b.WriteString(space + "- ")
@@ -101,22 +102,22 @@ func writeYAML(b *bytes.Buffer, n *node, indent int) {
 }
 
 // writeNested writes a scalar on the line that is begun, and a block below it.
-func writeNested(b *bytes.Buffer, n *node, indent int) {
+func writeNested(b *bytes.Buffer, n *strict.Node, indent int) {
 	switch {
-	case len(n.members)+len(n.items) > 0:
+	case len(n.Members)+len(n.Items) > 0:
 		b.WriteByte('\n')
 		writeYAML(b, n, indent+2)
 		return
-	case n.kind == object:
+	case n.Kind == strict.Object:
 		b.WriteString(" {}")
-	case n.kind == list:
+	case n.Kind == strict.List:
 		b.WriteString(" []")
-	case n.kind == null:
+	case n.Kind == strict.Null:
 		b.WriteString(" null")
-	case n.kind == text:
-		b.WriteString(" " + yamlText(n.text))
+	case n.Kind == strict.Text:
+		b.WriteString(" " + yamlText(n.Text))
 	default:
-		b.WriteString(" " + n.text)
+		b.WriteString(" " + n.Text)
 	}
 	b.WriteByte('\n')
 }

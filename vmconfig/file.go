@@ -2,16 +2,8 @@ package vmconfig
 
 import (
 	"bytes"
-	"fmt"
-	"reflect"
-	"unicode/utf8"
-)
 
-// Limits of a VM file.
-const (
-	maxFile  = 1 << 20 // bytes
-	maxDepth = 64      // lists and objects inside each other
-	maxNodes = 100_000 // values and keys, once aliases are expanded
+	"github.com/smartvm/smartvm/internal/strict"
 )
 
 const opParse = "parse vm config"
@@ -27,7 +19,7 @@ const opParse = "parse vm config"
 // [Config.Validate].
 func Parse(data []byte) (*Config, error) {
 	out := new(Config)
-	if err := decode(data, reflect.ValueOf(out).Elem(), ""); err != nil {
+	if err := decode(data, out, ""); err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -37,109 +29,29 @@ func Parse(data []byte) (*Config, error) {
 // place of Path. The error is INVALID_CONFIG, with Details as of [Parse].
 func (c *CPUConfig) Resolve(data []byte) error {
 	var out CPUConfig
-	if err := decode(data, reflect.ValueOf(&out.CPUConfig).Elem(), "cpu-config"); err != nil {
+	if err := decode(data, &out.CPUConfig, "cpu-config"); err != nil {
 		return err
 	}
 	*c = out
 	return nil
 }
 
-// decode fills the zero value v, which field is the name of.
-func decode(data []byte, v reflect.Value, field string) error {
-	d := decoder{}
-	root := d.read(data)
-	if root != nil {
-		d.value(root, v, field)
+// decode fills the zero value that to points to, which field is the name of.
+func decode(data []byte, to any, field string) error {
+	var f faults
+	if n := read(&f, data); n != nil {
+		strict.Decode(&f.Faults, n, to, field)
 	}
-	return d.err(opParse)
+	return f.err(opParse)
 }
 
-func (d *decoder) read(data []byte) *node {
-	switch start := bytes.TrimLeft(data, " \t\r\n"); {
-	case len(data) > maxFile:
-		d.add("", "has %d bytes, at most %d are allowed", len(data), maxFile)
-	case !utf8.Valid(data):
-		d.add("", "is not valid UTF-8")
-	case len(start) == 0:
-		d.add("", "is empty")
-	case start[0] == '{':
-		return readJSON(&d.faults, data)
+func read(f *faults, data []byte) *strict.Node {
+	switch {
+	case !strict.Readable(&f.Faults, data):
+		return nil
+	case bytes.TrimLeft(data, " \t\r\n")[0] == '{':
+		return strict.ReadJSON(&f.Faults, data)
 	default:
-		return readYAML(&d.faults, data)
+		return readYAML(f, data)
 	}
-	return nil
-}
-
-// node is a value of a file, whichever format it has.
-type node struct {
-	kind    kind
-	line    int
-	text    string // of a string, number or bool
-	members []member
-	items   []*node
-}
-
-type member struct {
-	key   string
-	line  int
-	value *node
-}
-
-type kind string
-
-// The kinds of JSON, in words for errors.
-const (
-	null    kind = "null"
-	boolean kind = "true or false"
-	number  kind = "a number"
-	oddball kind = "a number of YAML only" // 0x10, 1_000, .inf: readers differ about them
-	text    kind = "text"
-	list    kind = "a list"
-	object  kind = "an object"
-)
-
-// String describes the value in an error.
-func (n *node) String() string {
-	switch n.kind {
-	case boolean:
-		return n.text
-	case number:
-		return "the number " + n.text
-	case oddball:
-		return n.text + ", which is not a plain decimal number"
-	case text:
-		return "the text " + quote(n.text)
-	default:
-		return string(n.kind)
-	}
-}
-
-func (n *node) has(key string) bool {
-	for i := range n.members {
-		if n.members[i].key == key {
-			return true
-		}
-	}
-	return false
-}
-
-// at adds a mistake with its line.
-func (f *faults) at(line int, field, format string, args ...any) {
-	f.add(field, "%s (line %d)", fmt.Sprintf(format, args...), line)
-}
-
-// join joins two parts of a field path, either of which may be empty.
-func join(path, key string) string {
-	if path == "" || key == "" {
-		return path + key
-	}
-	return path + "." + key
-}
-
-// keyField is a key as a part of a field path: quoted unless it is plain and short.
-func keyField(path, key string) string {
-	if len(key) > shownText || !plainText.MatchString(key) {
-		key = quote(key)
-	}
-	return join(path, key)
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/smartvm/smartvm/internal/strict"
 )
 
 // maxTokens bounds the parser's time, which grows with the square of the keys
@@ -17,14 +19,14 @@ import (
 const maxTokens = 15_000
 
 // readYAML returns nil, with the mistake in f, when data is not one YAML document.
-func readYAML(f *faults, data []byte) *node {
+func readYAML(f *faults, data []byte) *strict.Node {
 	tokens := lexer.Tokenize(string(data))
 	if len(tokens) > maxTokens {
-		f.add("", "has more than %d keys, values and signs: write a file of that size as JSON", maxTokens)
+		f.Add("", "has more than %d keys, values and signs: write a file of that size as JSON", maxTokens)
 		return nil
 	}
 	if line := tooDeep(tokens); line > 0 {
-		f.at(line, "", "%v", errDepth)
+		f.At(line, "", "%v", strict.ErrDepth)
 		return nil
 	}
 	// Keys that are set twice are reported by the decoder, all of them.
@@ -32,19 +34,19 @@ func readYAML(f *faults, data []byte) *node {
 	if err != nil {
 		y, ok := errors.AsType[yaml.Error](err)
 		if !ok || y.GetToken() == nil {
-			f.add("", "is not YAML: %v", err)
+			f.Add("", "is not YAML: %v", err)
 			return nil
 		}
-		f.at(y.GetToken().Position.Line, "", "is not YAML: %s", y.GetMessage())
+		f.At(y.GetToken().Position.Line, "", "is not YAML: %s", y.GetMessage())
 		return nil
 	}
 	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
-		f.add("", "has %d YAML documents, want one that is not empty", len(file.Docs))
+		f.Add("", "has %d YAML documents, want one that is not empty", len(file.Docs))
 		return nil
 	}
-	r := yamlReader{faults: f, anchors: map[string]*node{}}
+	r := yamlReader{faults: f, anchors: map[string]*strict.Node{}}
 	n := r.value(file.Docs[0].Body, 0)
-	if len(f.details) > 0 {
+	if len(f.Details) > 0 {
 		return nil
 	}
 	return n
@@ -67,7 +69,7 @@ func tooDeep(tokens token.Tokens) int {
 		case token.SequenceEntryType, token.MappingKeyType, token.AnchorType, token.TagType:
 			markers++
 		}
-		if flow > maxDepth || markers > maxDepth {
+		if flow > strict.MaxDepth || markers > strict.MaxDepth {
 			return line
 		}
 	}
@@ -76,16 +78,16 @@ func tooDeep(tokens token.Tokens) int {
 
 type yamlReader struct {
 	*faults
-	anchors map[string]*node // shared, not copied: the decoder counts what they expand to
+	anchors map[string]*strict.Node // shared, not copied: the decoder counts what they expand to
 }
 
-func (r *yamlReader) value(in ast.Node, depth int) *node {
+func (r *yamlReader) value(in ast.Node, depth int) *strict.Node {
 	if in == nil || in.GetToken() == nil {
-		return &node{kind: null}
+		return &strict.Node{Kind: strict.Null}
 	}
-	n := &node{kind: null, line: in.GetToken().Position.Line}
-	if depth > maxDepth {
-		r.at(n.line, "", "%v", errDepth)
+	n := &strict.Node{Kind: strict.Null, Line: in.GetToken().Position.Line}
+	if depth > strict.MaxDepth {
+		r.At(n.Line, "", "%v", strict.ErrDepth)
 		return n
 	}
 	switch v := in.(type) {
@@ -94,9 +96,9 @@ func (r *yamlReader) value(in ast.Node, depth int) *node {
 	case *ast.MappingValueNode:
 		return r.object(n, []*ast.MappingValueNode{v}, depth)
 	case *ast.SequenceNode:
-		n.kind = list
+		n.Kind = strict.List
 		for _, item := range v.Values {
-			n.items = append(n.items, r.value(item, depth+1))
+			n.Items = append(n.Items, r.value(item, depth+1))
 		}
 	case *ast.AnchorNode:
 		// Known only once it is complete, so that it can't hold itself.
@@ -107,9 +109,9 @@ func (r *yamlReader) value(in ast.Node, depth int) *node {
 		if known, ok := r.anchors[name]; ok {
 			return known
 		}
-		r.at(n.line, "", "there is no anchor %s before this alias", quote(name))
+		r.At(n.Line, "", "there is no anchor %s before this alias", strict.Quote(name))
 	case *ast.TagNode:
-		r.at(n.line, "", "YAML tags such as %s are not supported", quote(v.Start.Value))
+		r.At(n.Line, "", "YAML tags such as %s are not supported", strict.Quote(v.Start.Value))
 	default:
 		r.scalar(n, in)
 	}
@@ -119,35 +121,35 @@ func (r *yamlReader) value(in ast.Node, depth int) *node {
 // jsonNumber is the syntax of the numbers that JSON has too.
 var jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
-func (r *yamlReader) scalar(n *node, in ast.Node) {
+func (r *yamlReader) scalar(n *strict.Node, in ast.Node) {
 	switch v := in.(type) {
 	case *ast.NullNode:
 	case *ast.BoolNode:
-		n.kind, n.text = boolean, "false"
+		n.Kind, n.Text = strict.Boolean, "false"
 		if v.Value {
-			n.text = "true"
+			n.Text = "true"
 		}
 	case *ast.StringNode:
-		n.kind, n.text = text, v.Value
+		n.Kind, n.Text = strict.Text, v.Value
 		// The parser takes 1e3 for text, which YAML and JSON call a number.
 		if v.Token.Type == token.StringType && jsonNumber.MatchString(v.Value) {
-			n.kind = number
+			n.Kind = strict.Number
 		}
 	case *ast.LiteralNode:
-		n.kind, n.text = text, v.Value.Value
+		n.Kind, n.Text = strict.Text, v.Value.Value
 	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
-		n.kind, n.text = number, strings.TrimSpace(in.GetToken().Value)
-		if !jsonNumber.MatchString(n.text) {
-			n.kind = oddball
+		n.Kind, n.Text = strict.Number, strings.TrimSpace(in.GetToken().Value)
+		if !jsonNumber.MatchString(n.Text) {
+			n.Kind = strict.Oddball
 		}
 	default:
-		r.at(n.line, "", "YAML of this kind is not supported: %s", in.Type())
+		r.At(n.Line, "", "YAML of this kind is not supported: %s", in.Type())
 	}
 }
 
-func (r *yamlReader) object(n *node, values []*ast.MappingValueNode, depth int) *node {
-	n.kind = object
-	var merged []member
+func (r *yamlReader) object(n *strict.Node, values []*ast.MappingValueNode, depth int) *strict.Node {
+	n.Kind = strict.Object
+	var merged []strict.Member
 	for _, v := range values {
 		value := r.value(v.Value, depth+1)
 		switch key := v.Key.(type) {
@@ -155,33 +157,33 @@ func (r *yamlReader) object(n *node, values []*ast.MappingValueNode, depth int) 
 			merged = append(merged, r.merge(value)...)
 		case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NullNode, *ast.InfinityNode, *ast.NanNode:
 			t := key.GetToken()
-			n.members = append(n.members, member{key: t.Value, line: t.Position.Line, value: value})
+			n.Members = append(n.Members, strict.Member{Key: t.Value, Line: t.Position.Line, Value: value})
 		default:
-			r.at(n.line, "", "a key must be plain text")
+			r.At(n.Line, "", "a key must be plain text")
 		}
 	}
 	for _, m := range merged { // what is set here, or was merged before, wins
-		if !n.has(m.key) {
-			n.members = append(n.members, m)
+		if !n.Has(m.Key) {
+			n.Members = append(n.Members, m)
 		}
 	}
 	return n
 }
 
 // merge returns the members of what follows "<<:", an object or a list of them.
-func (r *yamlReader) merge(value *node) []member {
-	if value.kind == object {
-		return value.members
+func (r *yamlReader) merge(value *strict.Node) []strict.Member {
+	if value.Kind == strict.Object {
+		return value.Members
 	}
-	var out []member
-	for _, item := range value.items {
-		if item.kind != object {
-			r.at(item.line, "", "<< merges objects, found %v", item)
+	var out []strict.Member
+	for _, item := range value.Items {
+		if item.Kind != strict.Object {
+			r.At(item.Line, "", "<< merges objects, found %v", item)
 		}
-		out = append(out, item.members...)
+		out = append(out, item.Members...)
 	}
-	if value.kind != list {
-		r.at(value.line, "", "<< merges objects, found %v", value)
+	if value.Kind != strict.List {
+		r.At(value.Line, "", "<< merges objects, found %v", value)
 	}
 	return out
 }

@@ -2,10 +2,10 @@ package vmconfig
 
 import (
 	"crypto/rand"
-	"fmt"
 	"strings"
 
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/strict"
 )
 
 // maxID is the longest id that Firecracker and its jailer accept.
@@ -23,11 +23,11 @@ func ParseID(text string) (ID, error) {
 	var f faults
 	switch i := strings.IndexFunc(text, notInID); {
 	case text == "":
-		f.add("id", "is empty")
+		f.Add("id", "is empty")
 	case len(text) > maxID:
-		f.add("id", "has %d bytes, at most %d are allowed", len(text), maxID)
+		f.Add("id", "has %d bytes, at most %d are allowed", len(text), maxID)
 	case i >= 0:
-		f.add("id", "%s has a character other than letters, digits and '-' at position %d", quote(text), i+1)
+		f.Add("id", "%s has a character other than letters, digits and '-' at position %d", strict.Quote(text), i+1)
 	}
 	if err := f.err("parse vm id"); err != nil {
 		return "", err
@@ -47,17 +47,7 @@ func isAlphanumeric(r rune) bool {
 // registers ids still has to look whether it is free.
 func NewID() ID { return ID("vm-" + strings.ToLower(rand.Text()[:8])) }
 
-// faults gathers the mistakes of one value, so that all are told at once.
-type faults struct{ details []errcode.Detail }
+// faults gathers the mistakes of a config.
+type faults struct{ strict.Faults }
 
-func (f *faults) add(field, format string, args ...any) {
-	f.details = append(f.details, errcode.Detail{Field: field, Message: fmt.Sprintf(format, args...)})
-}
-
-// err returns nil when there is no mistake, and never a typed nil.
-func (f *faults) err(op string) error {
-	if len(f.details) == 0 {
-		return nil
-	}
-	return &errcode.Error{Code: errcode.InvalidConfig, Op: op, Details: f.details}
-}
+func (f *faults) err(op string) error { return f.Err(errcode.InvalidConfig, op) }

@@ -2,7 +2,6 @@ package vmconfig
 
 import (
 	"encoding/json"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/internal/strict"
 )
 
 // Validate checks all that can be known without a host. The error is
@@ -44,7 +44,7 @@ func (c *Config) Validate() error {
 func (f *faults) services(c *Config) {
 	if c.Metadata != nil {
 		if _, err := json.Marshal(c.Metadata); err != nil {
-			f.add("metadata", "can't be written as JSON: %v", err)
+			f.Add("metadata", "can't be written as JSON: %v", err)
 		}
 	}
 	if l := c.Logger; l != nil {
@@ -76,13 +76,13 @@ func (f *faults) oneOf(field, value string, allowed ...string) {
 	if value == "" || slices.Contains(allowed, value) {
 		return
 	}
-	f.add(field, "%s is not one of %s%s", quote(value), strings.Join(allowed, ", "), didYouMean(value, allowed))
+	f.Add(field, "%s is not one of %s%s", strict.Quote(value), strings.Join(allowed, ", "), strict.DidYouMean(value, allowed))
 }
 
 // between checks an inclusive range.
 func (f *faults) between(field string, value, low, high int) {
 	if value < low || value > high {
-		f.add(field, "%d is not in %d..%d", value, low, high)
+		f.Add(field, "%d is not in %d..%d", value, low, high)
 	}
 }
 
@@ -91,14 +91,14 @@ const maxPath = 4095
 
 func (f *faults) path(field, path string) {
 	if path == "" {
-		f.add(field, "is required")
+		f.Add(field, "is required")
 	}
 	f.optionalPath(field, path)
 }
 
 func (f *faults) optionalPath(field, path string) {
 	if len(path) > maxPath {
-		f.add(field, "has %d bytes, at most %d are allowed", len(path), maxPath)
+		f.Add(field, "has %d bytes, at most %d are allowed", len(path), maxPath)
 	}
 	f.text(field, path)
 }
@@ -106,9 +106,9 @@ func (f *faults) optionalPath(field, path string) {
 // text refuses what JSON or a C string can't carry, and what nobody means.
 func (f *faults) text(field, text string) {
 	if !utf8.ValidString(text) {
-		f.add(field, "%s is not valid UTF-8", quote(text))
+		f.Add(field, "%s is not valid UTF-8", strict.Quote(text))
 	} else if strings.ContainsFunc(text, unicode.IsControl) {
-		f.add(field, "%s has a control character", quote(text))
+		f.Add(field, "%s has a control character", strict.Quote(text))
 	}
 }
 
@@ -129,23 +129,12 @@ func (f *faults) bucket(field string, b *firecracker.TokenBucket) {
 		return
 	}
 	if b.Size == 0 {
-		f.add(field+".size", "must be positive")
+		f.Add(field+".size", "must be positive")
 	}
 	if b.RefillTime == 0 {
-		f.add(field+".refill_time", "must be positive")
+		f.Add(field+".refill_time", "must be positive")
 	}
 	if b.RefillTime > maxRefillMS {
-		f.add(field+".refill_time", "%d is not in 1..%d", b.RefillTime, uint64(maxRefillMS))
+		f.Add(field+".refill_time", "%d is not in 1..%d", b.RefillTime, uint64(maxRefillMS))
 	}
-}
-
-// shownText is how many bytes of a value an error shows.
-const shownText = 64
-
-// quote shows text of any length and content on one line.
-func quote(text string) string {
-	if len(text) > shownText {
-		return fmt.Sprintf("%q...", strings.ToValidUTF8(text[:shownText], ""))
-	}
-	return fmt.Sprintf("%q", text)
 }

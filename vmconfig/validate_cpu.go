@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/smartvm/smartvm/internal/strict"
 )
 
 // Numbers as Firecracker's CPU templates write them.
@@ -18,15 +20,15 @@ var (
 func (f *faults) cpuConfig(c *CPUConfig) {
 	f.optionalPath("cpu-config", c.Path)
 	if c.Path != "" && !reflect.ValueOf(c.CPUConfig).IsZero() {
-		f.add("cpu-config", "has both a path and a template")
+		f.Add("cpu-config", "has both a path and a template")
 	}
 	x86 := len(c.CPUIDModifiers)+len(c.MSRModifiers) > 0
 	if arm := len(c.RegModifiers)+len(c.VCPUFeatures) > 0; x86 && arm {
-		f.add("cpu-config", "has modifiers of both x86_64 and aarch64")
+		f.Add("cpu-config", "has modifiers of both x86_64 and aarch64")
 	}
 	for i, text := range c.KVMCapabilities {
 		if _, err := strconv.ParseUint(strings.TrimPrefix(text, "!"), 10, 32); err != nil || !capability.MatchString(text) {
-			f.add(fmt.Sprintf("cpu-config.kvm_capabilities[%d]", i), "%s is not a number such as 121 or !121", quote(text))
+			f.Add(fmt.Sprintf("cpu-config.kvm_capabilities[%d]", i), "%s is not a number such as 121 or !121", strict.Quote(text))
 		}
 	}
 	for i, m := range c.CPUIDModifiers {
@@ -59,14 +61,14 @@ func (f *faults) cpuConfig(c *CPUConfig) {
 
 func (f *faults) register(field, name string) {
 	if name == "" {
-		f.add(field, "is required")
+		f.Add(field, "is required")
 	}
 	f.oneOf(field, name, "eax", "ebx", "ecx", "edx")
 }
 
 func (f *faults) number(field, text string, size int) {
 	if _, err := strconv.ParseUint(text, 0, size); err != nil || !prefixed.MatchString(text) {
-		f.add(field, "%s is not a number of %d bits such as 0x1 or 0b1", quote(text), size)
+		f.Add(field, "%s is not a number of %d bits such as 0x1 or 0b1", strict.Quote(text), size)
 	}
 }
 
@@ -74,8 +76,8 @@ func (f *faults) number(field, text string, size int) {
 func (f *faults) bitmap(field, text string, size int) {
 	digits := strings.ReplaceAll(strings.TrimPrefix(text, "0b"), "_", "")
 	if strings.Trim(digits, "01x") != "" {
-		f.add(field, "%s is not a bitmap: 0b and up to %d of 0, 1 and x, with _ between", quote(text), size)
+		f.Add(field, "%s is not a bitmap: 0b and up to %d of 0, 1 and x, with _ between", strict.Quote(text), size)
 	} else if len(digits) > size {
-		f.add(field, "has %d bits, at most %d are allowed", len(digits), size)
+		f.Add(field, "has %d bits, at most %d are allowed", len(digits), size)
 	}
 }

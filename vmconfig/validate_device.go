@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/internal/strict"
 )
 
 // deviceIDs checks the ids of one kind of device. Ids of different kinds may be
@@ -14,13 +15,13 @@ type deviceIDs map[string]string // id -> field that has it
 func (ids deviceIDs) check(f *faults, field, id string) {
 	switch first, taken := ids[id]; {
 	case id == "":
-		f.add(field, "is required")
+		f.Add(field, "is required")
 	case strings.ContainsFunc(id, notInDeviceID):
-		f.add(field, "%s has a character other than letters, digits and '_'", quote(id))
+		f.Add(field, "%s has a character other than letters, digits and '_'", strict.Quote(id))
 	case len(id) > maxDeviceID:
-		f.add(field, "has %d bytes, at most %d are allowed", len(id), maxDeviceID)
+		f.Add(field, "has %d bytes, at most %d are allowed", len(id), maxDeviceID)
 	case taken:
-		f.add(field, "%s is also %s", quote(id), first)
+		f.Add(field, "%s is also %s", strict.Quote(id), first)
 	default:
 		ids[id] = field
 	}
@@ -47,7 +48,7 @@ func (f *faults) drives(drives []Drive) {
 		f.oneOf(field+".io_engine", d.IOEngine, "Sync", "Async")
 		f.rateLimiter(field+".rate_limiter", d.RateLimiter)
 		if d.IsRootDevice && strings.ContainsFunc(d.PartUUID, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			f.add(field+".partuuid", "%s has a character that the kernel's command line can't carry", quote(d.PartUUID))
+			f.Add(field+".partuuid", "%s has a character that the kernel's command line can't carry", strict.Quote(d.PartUUID))
 		}
 	}
 }
@@ -66,7 +67,7 @@ func (f *faults) vhostUser(field string, d *Drive) {
 		{"ephemeral", d.Ephemeral != nil},
 	} {
 		if other.set {
-			f.add(field+"."+other.name, "can't be set together with socket")
+			f.Add(field+"."+other.name, "can't be set together with socket")
 		}
 	}
 }
@@ -90,7 +91,7 @@ func (f *faults) oneRoot(c *Config) {
 			first = field
 			return
 		}
-		f.add(field, "there is a root device already: %s", first)
+		f.Add(field, "there is a root device already: %s", first)
 	}
 	for i := range c.Drives {
 		if c.Drives[i].IsRootDevice {
@@ -111,6 +112,6 @@ const maxSocketPath = 107
 func (f *faults) socketPath(field, path string, suffix int) {
 	f.path(field, path)
 	if longest := maxSocketPath - suffix; len(path) > longest {
-		f.add(field, "has %d bytes, a Unix socket's path may have %d here", len(path), longest)
+		f.Add(field, "has %d bytes, a Unix socket's path may have %d here", len(path), longest)
 	}
 }

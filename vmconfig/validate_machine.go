@@ -49,12 +49,12 @@ func (f *faults) bootSource(b *firecracker.BootSource, appended string) {
 	}
 	const field = "boot-source.boot_args"
 	if n := len(b.BootArgs) + len(appended); n > maxCmdline {
-		f.add(field, "has %d bytes with what Firecracker appends (%q), at most %d are allowed", n, appended, maxCmdline)
+		f.Add(field, "has %d bytes with what Firecracker appends (%q), at most %d are allowed", n, appended, maxCmdline)
 	}
 	// The kernel takes tab and newline for spaces, and Firecracker lets all
 	// pass; a zero byte would silently cut the line.
 	if strings.ContainsFunc(b.BootArgs, func(r rune) bool { return unicode.IsControl(r) && r != '\t' && r != '\n' }) {
-		f.add(field, "has a control character")
+		f.Add(field, "has a control character")
 	}
 }
 
@@ -68,12 +68,12 @@ func (f *faults) machine(c *Config) {
 	}
 	f.between("machine-config.vcpu_count", m.VCPUCount, 1, 32)
 	if m.SMT && m.VCPUCount > 1 && m.VCPUCount%2 == 1 {
-		f.add("machine-config.vcpu_count", "%d is not 1 or even, as smt needs", m.VCPUCount)
+		f.Add("machine-config.vcpu_count", "%d is not 1 or even, as smt needs", m.VCPUCount)
 	}
 	f.between("machine-config.mem_size_mib", m.MemSizeMiB, 1, maxMemMiB)
 	f.oneOf("machine-config.huge_pages", m.HugePages, "None", "2M", "Transparent")
 	if c.hugePages() && m.MemSizeMiB%2 == 1 {
-		f.add("machine-config.mem_size_mib", "%d is not even, as huge_pages needs", m.MemSizeMiB)
+		f.Add("machine-config.mem_size_mib", "%d is not even, as huge_pages needs", m.MemSizeMiB)
 	}
 	f.oneOf("machine-config.cpu_template", m.CPUTemplate, "None", "C3", "T2", "T2S", "T2CL", "T2A", "V1N1")
 	f.optionalPath("machine-config.gdb_socket_path", m.GDBSocketPath)
@@ -86,7 +86,7 @@ func (f *faults) balloon(c *Config) {
 	}
 	f.between("balloon.amount_mib", b.AmountMiB, 0, math.MaxUint32)
 	if memory := c.memMiB(); b.AmountMiB > memory && memory > 0 {
-		f.add("balloon.amount_mib", "%d is more than the VM's memory, %d MiB", b.AmountMiB, memory)
+		f.Add("balloon.amount_mib", "%d is more than the VM's memory, %d MiB", b.AmountMiB, memory)
 	}
 	f.between("balloon.stats_polling_interval_s", b.StatsPollingIntervalS, 0, math.MaxUint16)
 }
@@ -105,14 +105,14 @@ func (f *faults) memoryHotplug(m *firecracker.MemoryHotplugConfig) {
 	}
 	f.between("memory-hotplug.block_size_mib", block, minBlock, math.MaxUint32)
 	if block > 0 && bits.OnesCount(uint(block)) != 1 {
-		f.add("memory-hotplug.block_size_mib", "%d is not a power of two", block)
+		f.Add("memory-hotplug.block_size_mib", "%d is not a power of two", block)
 	}
 	f.between("memory-hotplug.slot_size_mib", slot, minSlot, math.MaxUint32)
 	if block > 0 && slot%block != 0 {
-		f.add("memory-hotplug.slot_size_mib", "%d is not a multiple of the block size, %d MiB", slot, block)
+		f.Add("memory-hotplug.slot_size_mib", "%d is not a multiple of the block size, %d MiB", slot, block)
 	}
 	f.between("memory-hotplug.total_size_mib", m.TotalSizeMiB, max(slot, minSlot), math.MaxUint32)
 	if slot > 0 && m.TotalSizeMiB%slot != 0 {
-		f.add("memory-hotplug.total_size_mib", "%d is not a multiple of the slot size, %d MiB", m.TotalSizeMiB, slot)
+		f.Add("memory-hotplug.total_size_mib", "%d is not a multiple of the slot size, %d MiB", m.TotalSizeMiB, slot)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/internal/strict"
 )
 
 func (f *faults) interfaces(interfaces []firecracker.NetworkInterface) {
@@ -36,7 +37,7 @@ func (f *faults) interfaces(interfaces []firecracker.NetworkInterface) {
 
 func (f *faults) unique(seen map[string]string, field, value string) {
 	if first, taken := seen[value]; taken {
-		f.add(field, "%s is also %s", quote(value), first)
+		f.Add(field, "%s is also %s", strict.Quote(value), first)
 		return
 	}
 	seen[value] = field
@@ -48,9 +49,9 @@ func (f *faults) hostDevice(field, name string) {
 	const longest = 15
 	switch illegal := func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("/:%", r) }; {
 	case len(name) > longest:
-		f.add(field, "%s has %d bytes, at most %d are allowed", quote(name), len(name), longest)
+		f.Add(field, "%s has %d bytes, at most %d are allowed", strict.Quote(name), len(name), longest)
 	case name == "." || name == ".." || strings.ContainsFunc(name, illegal):
-		f.add(field, "%s can't be the name of an interface", quote(name))
+		f.Add(field, "%s can't be the name of an interface", strict.Quote(name))
 	}
 }
 
@@ -60,17 +61,17 @@ var macSyntax = regexp.MustCompile(`^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$`)
 // wants a unicast address that is not all zero (is_valid_ether_addr).
 func (f *faults) mac(field, mac string) {
 	if !macSyntax.MatchString(mac) {
-		f.add(field, "%s is not a MAC address such as 06:00:ac:10:00:02", quote(mac))
+		f.Add(field, "%s is not a MAC address such as 06:00:ac:10:00:02", strict.Quote(mac))
 		return
 	}
 	first, err := strconv.ParseUint(mac[:2], 16, 8)
 	switch {
 	case err != nil:
-		f.add(field, "%v", err)
+		f.Add(field, "%v", err)
 	case first&1 == 1:
-		f.add(field, "%s is a multicast address: its first byte must be even", quote(mac))
+		f.Add(field, "%s is a multicast address: its first byte must be even", strict.Quote(mac))
 	case strings.Trim(mac, "0:") == "":
-		f.add(field, "%s is no address", quote(mac))
+		f.Add(field, "%s is no address", strict.Quote(mac))
 	}
 }
 
@@ -81,7 +82,7 @@ func (f *faults) vsock(v *firecracker.Vsock) {
 	// 0 to 2 are the hypervisor, the local host and the host, and the highest is
 	// "any". Firecracker v1.12.1 takes them all.
 	if v.GuestCID < 3 || v.GuestCID == math.MaxUint32 {
-		f.add("vsock.guest_cid", "%d is not in 3..%d", v.GuestCID, uint32(math.MaxUint32-1))
+		f.Add("vsock.guest_cid", "%d is not in 3..%d", v.GuestCID, uint32(math.MaxUint32-1))
 	}
 	f.socketPath("vsock.uds_path", v.UDSPath, len("_65535"))
 }
@@ -93,10 +94,10 @@ func (f *faults) mmds(c *Config) {
 	}
 	f.oneOf("mmds-config.version", m.Version, "V1", "V2")
 	if m.IPv4Address != "" && !isLinkLocal(m.IPv4Address) {
-		f.add("mmds-config.ipv4_address", "%s is not in 169.254.1.0..169.254.254.255", quote(m.IPv4Address))
+		f.Add("mmds-config.ipv4_address", "%s is not in 169.254.1.0..169.254.254.255", strict.Quote(m.IPv4Address))
 	}
 	if len(m.NetworkInterfaces) == 0 {
-		f.add("mmds-config.network_interfaces", "needs at least one interface")
+		f.Add("mmds-config.network_interfaces", "needs at least one interface")
 	}
 	known := make([]string, len(c.NetworkInterfaces))
 	for i := range c.NetworkInterfaces {
@@ -104,7 +105,7 @@ func (f *faults) mmds(c *Config) {
 	}
 	for i, id := range m.NetworkInterfaces {
 		if !slices.Contains(known, id) {
-			f.add(fmt.Sprintf("mmds-config.network_interfaces[%d]", i), "there is no interface %s%s", quote(id), didYouMean(id, known))
+			f.Add(fmt.Sprintf("mmds-config.network_interfaces[%d]", i), "there is no interface %s%s", strict.Quote(id), strict.DidYouMean(id, known))
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/internal/strict"
 )
 
 // CheckVersion checks that Firecracker v has all that the config asks for. The
@@ -22,19 +23,19 @@ func (c *Config) CheckVersion(v firecracker.Version) error {
 	for _, each := range calls {
 		if e, ok := errors.AsType[*errcode.Error](each.request.Check(v)); ok {
 			for _, d := range e.Details {
-				f.add(join(each.field, d.Field), "%s", d.Message)
+				f.Add(strict.Join(each.field, d.Field), "%s", d.Message)
 			}
 		}
 	}
 	// v1.12.1 refuses the balloon: "huge pages support is incompatible with memory ballooning".
 	if c.Balloon != nil && c.hugePages() && v.Compare(firecracker.Version{Major: 1, Minor: 14}) < 0 {
-		f.add("balloon", "together with huge_pages needs v1.14.0 or newer")
+		f.Add("balloon", "together with huge_pages needs v1.14.0 or newer")
 	}
-	if len(f.details) == 0 {
+	if len(f.Details) == 0 {
 		return nil
 	}
 	return &errcode.Error{
-		Code: errcode.UnsupportedVersion, Op: "check vm config", Details: f.details,
+		Code: errcode.UnsupportedVersion, Op: "check vm config", Details: f.Details,
 		Hint: "this is Firecracker " + v.String(),
 	}
 }

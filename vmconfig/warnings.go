@@ -25,13 +25,13 @@ func (c *Config) Warnings() []errcode.Detail {
 	f.warnMMDS(c)
 	for i := range c.Drives {
 		if d := &c.Drives[i]; d.PartUUID != "" && !d.IsRootDevice {
-			f.add(fmt.Sprintf("drives[%d].partuuid", i), "has no effect on a drive that is not the root device")
+			f.Add(fmt.Sprintf("drives[%d].partuuid", i), "has no effect on a drive that is not the root device")
 		}
 	}
 	if c.Vsock != nil && c.Vsock.VsockID != "" {
-		f.add("vsock.vsock_id", "is deprecated and has no effect")
+		f.Add("vsock.vsock_id", "is deprecated and has no effect")
 	}
-	return f.details
+	return f.Details
 }
 
 func (f *faults) warnMachine(c *Config) {
@@ -41,13 +41,13 @@ func (f *faults) warnMachine(c *Config) {
 	}
 	if m.CPUTemplate != "" && m.CPUTemplate != "None" {
 		const field = "machine-config.cpu_template"
-		f.add(field, "is deprecated: use cpu-config")
+		f.Add(field, "is deprecated: use cpu-config")
 		if c.CPUConfig != nil {
-			f.add(field, "has no effect: cpu-config takes its place")
+			f.Add(field, "has no effect: cpu-config takes its place")
 		}
 	}
 	if m.TrackDirtyPages && c.hugePages() {
-		f.add("machine-config.track_dirty_pages", "undoes the gain of huge_pages")
+		f.Add("machine-config.track_dirty_pages", "undoes the gain of huge_pages")
 	}
 }
 
@@ -55,11 +55,11 @@ func (f *faults) warnBootArgs(c *Config) {
 	const field = "boot-source.boot_args"
 	args, root := c.BootSource.BootArgs, c.rootArgs()
 	if root != "" && strings.Contains(" "+args, " root=") {
-		f.add(field, "root= has no effect: Firecracker appends %q, and the kernel takes the last one", root)
+		f.Add(field, "root= has no effect: Firecracker appends %q, and the kernel takes the last one", root)
 	}
 	appended := len(" pci=off") + len(root) + c.virtioDevices()*mmioArgs
 	if n := len(args); args != "" && n <= maxCmdline-len(root) && n+appended > maxCmdline {
-		f.add(field, "may be too long: Firecracker appends up to %d bytes without PCI, and %d bytes are allowed", appended, maxCmdline)
+		f.Add(field, "may be too long: Firecracker appends up to %d bytes without PCI, and %d bytes are allowed", appended, maxCmdline)
 	}
 }
 
@@ -75,15 +75,15 @@ func (c *Config) virtioDevices() int {
 
 func (f *faults) warnMMDS(c *Config) {
 	if m := c.MMDSConfig; m != nil && m.Version != "V2" {
-		f.add("mmds-config.version", "V1, which is also the default, is deprecated: any process of the guest reads it without a token")
+		f.Add("mmds-config.version", "V1, which is also the default, is deprecated: any process of the guest reads it without a token")
 	}
 	if c.Metadata == nil {
 		return
 	}
 	if c.MMDSConfig == nil {
-		f.add("metadata", "can't be read by the guest without mmds-config")
+		f.Add("metadata", "can't be read by the guest without mmds-config")
 	}
 	if body, err := json.Marshal(c.Metadata); err == nil && len(body) > maxBody {
-		f.add("metadata", "has %d bytes, and Firecracker takes %d unless it is started with higher limits", len(body), maxBody)
+		f.Add("metadata", "has %d bytes, and Firecracker takes %d unless it is started with higher limits", len(body), maxBody)
 	}
 }

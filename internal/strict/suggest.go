@@ -1,4 +1,4 @@
-package vmconfig
+package strict
 
 import (
 	"cmp"
@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// didYouMean returns `, did you mean "x"?` with the nearest of the candidates,
+// DidYouMean returns `, did you mean "x"?` with the nearest of the candidates,
 // or "" when none is near.
-func didYouMean(text string, candidates []string) string {
+func DidYouMean(text string, candidates []string) string {
 	const longest = 64 // no name is, and the cost grows with the product
 	if len(text) > longest || len(candidates) == 0 {
 		return ""
@@ -16,14 +16,14 @@ func didYouMean(text string, candidates []string) string {
 	distance := func(c string) int { return editDistance(plain(text), plain(c)) }
 	for _, c := range candidates {
 		if len(text) > 2 && strings.HasPrefix(plain(c), plain(text)) {
-			return ", did you mean " + quote(c) + "?"
+			return ", did you mean " + Quote(c) + "?"
 		}
 	}
 	best := slices.MinFunc(candidates, func(a, b string) int { return cmp.Compare(distance(a), distance(b)) })
 	if distance(best) > max(1, len(best)/3) || best == "" {
 		return ""
 	}
-	return ", did you mean " + quote(best) + "?"
+	return ", did you mean " + Quote(best) + "?"
 }
 
 // plain makes bootSource, boot_source and boot-source the same.

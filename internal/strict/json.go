@@ -1,4 +1,4 @@
-package vmconfig
+package strict
 
 import (
 	"bytes"
@@ -7,59 +7,58 @@ import (
 	"io"
 )
 
-// readJSON returns nil, with the mistake in f, when data is not one JSON value.
-func readJSON(f *faults, data []byte) *node {
+// ReadJSON returns nil, with the mistake in f, when data is not one JSON value.
+// Numbers keep their digits.
+func ReadJSON(f *Faults, data []byte) *Node {
 	lines := lineCounter{data: data, line: 1}
 	var whole json.RawMessage
 	if err := json.Unmarshal(data, &whole); err != nil {
 		syntax, ok := errors.AsType[*json.SyntaxError](err)
 		if !ok {
-			f.add("", "is not JSON: %v", err)
+			f.Add("", "is not JSON: %v", err)
 			return nil
 		}
-		f.at(lines.at(syntax.Offset), "", "is not JSON: %v", err)
+		f.At(lines.at(syntax.Offset), "", "is not JSON: %v", err)
 		return nil
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()
-	r := jsonReader{faults: f, decoder: d, lines: lines}
+	r := jsonReader{Faults: f, decoder: d, lines: lines}
 	n, err := r.value(0)
 	if err != nil {
-		f.add("", "is not JSON: %v", err)
+		f.Add("", "is not JSON: %v", err)
 		return nil
 	}
 	return n
 }
 
 type jsonReader struct {
-	*faults
+	*Faults
 	decoder *json.Decoder
 	lines   lineCounter
 }
 
-var errDepth = errors.New("lists and objects are nested too deep")
-
-func (r *jsonReader) value(depth int) (*node, error) {
-	if depth > maxDepth {
-		return nil, errDepth
+func (r *jsonReader) value(depth int) (*Node, error) {
+	if depth > MaxDepth {
+		return nil, ErrDepth
 	}
 	token, err := r.decoder.Token()
 	if err != nil {
 		return nil, err
 	}
-	n := &node{line: r.line()}
+	n := &Node{Line: r.line()}
 	switch t := token.(type) {
 	case nil:
-		n.kind = null
+		n.Kind = Null
 	case bool:
-		n.kind, n.text = boolean, "false"
+		n.Kind, n.Text = Boolean, "false"
 		if t {
-			n.text = "true"
+			n.Text = "true"
 		}
 	case json.Number:
-		n.kind, n.text = number, t.String()
+		n.Kind, n.Text = Number, t.String()
 	case string:
-		n.kind, n.text = text, t
+		n.Kind, n.Text = Text, t
 	case json.Delim:
 		if t == '[' {
 			return n, r.list(n, depth)
@@ -69,20 +68,20 @@ func (r *jsonReader) value(depth int) (*node, error) {
 	return n, nil
 }
 
-func (r *jsonReader) list(n *node, depth int) error {
-	n.kind = list
+func (r *jsonReader) list(n *Node, depth int) error {
+	n.Kind = List
 	for r.decoder.More() {
 		item, err := r.value(depth + 1)
 		if err != nil {
 			return err
 		}
-		n.items = append(n.items, item)
+		n.Items = append(n.Items, item)
 	}
 	return r.end()
 }
 
-func (r *jsonReader) object(n *node, depth int) error {
-	n.kind = object
+func (r *jsonReader) object(n *Node, depth int) error {
+	n.Kind = Object
 	for r.decoder.More() {
 		token, err := r.decoder.Token()
 		if err != nil {
@@ -92,11 +91,11 @@ func (r *jsonReader) object(n *node, depth int) error {
 		if !ok {
 			return io.ErrUnexpectedEOF
 		}
-		m := member{key: key, line: r.line()}
-		if m.value, err = r.value(depth + 1); err != nil {
+		m := Member{Key: key, Line: r.line()}
+		if m.Value, err = r.value(depth + 1); err != nil {
 			return err
 		}
-		n.members = append(n.members, m)
+		n.Members = append(n.Members, m)
 	}
 	return r.end()
 }

@@ -1,0 +1,7 @@
+// Package baseimage resolves, fetches and keeps bootable bundles: a guest
+// kernel and a root file system that fit a Firecracker release, with the kernel
+// arguments that go with them.
+//
+// A bundle comes from Firecracker's CI bucket, for the presets latest and lts,
+// or from a project's own manifest, for the preset hosted.
+package baseimage

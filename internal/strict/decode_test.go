@@ -1,0 +1,107 @@
+package strict_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/strict"
+)
+
+// temperature is text with a type of its own.
+type temperature int
+
+func (t *temperature) UnmarshalText(text []byte) error {
+	if _, err := fmt.Sscanf(string(text), "%dC", (*int)(t)); err != nil {
+		return errors.New("is no temperature such as 20C")
+	}
+	return nil
+}
+
+type room struct {
+	Name    string      `json:"name"`
+	Size    int         `json:"size,omitempty"`
+	Warmth  temperature `json:"warmth,omitempty"`
+	Heating *heating    `json:"heating,omitempty"`
+}
+
+type heating struct {
+	File string `json:"-" strict:"text"`
+	Fuel string `json:"fuel"`
+}
+
+func decode(text string, how func(*strict.Faults, *strict.Node, any, string)) (room, string) {
+	var f strict.Faults
+	var r room
+	if strict.Readable(&f, []byte(text)) {
+		if n := strict.ReadJSON(&f, []byte(text)); n != nil {
+			how(&f, n, &r, "room")
+		}
+	}
+	var b strings.Builder
+	for _, d := range f.Details {
+		b.WriteString(d.String() + "\n")
+	}
+	return r, b.String()
+}
+
+func TestDecodeTakesTextWhereATypeDoes(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		text, faults string
+		want         room
+	}{
+		{`{"name": "a", "warmth": "20C"}`, "", room{Name: "a", Warmth: 20}},
+		{`{"warmth": "hot"}`, "room.warmth: is no temperature such as 20C (line 1)\n", room{}},
+		{`{"warmth": 20}`, "room.warmth: want text, found the number 20: put it in quotes (line 1)\n", room{}},
+		{`{"heating": "x.json"}`, "", room{Heating: &heating{File: "x.json"}}},
+		{`{"heating": {"fuel": "oil"}}`, "", room{Heating: &heating{Fuel: "oil"}}},
+		{`{"heating": {"file": "x"}}`, "room.heating.file: unknown key (line 1)\n", room{Heating: &heating{}}},
+		{`{"heating": ""}`, "room.heating: want an object, found the text \"\" (line 1)\n", room{Heating: &heating{}}},
+	}
+	for _, tt := range tests {
+		got, faults := decode(tt.text, strict.Decode)
+		if diff := cmp.Diff(tt.want, got); diff != "" || faults != tt.faults {
+			t.Errorf("%s: got %q, want %q (-want +got):\n%s", tt.text, faults, tt.faults, diff)
+		}
+	}
+}
+
+func TestOnlyExactDecodingMindsNullAndEmptyOptions(t *testing.T) {
+	t.Parallel()
+	const text = `{"name": null,
+ "size": 0,
+ "warmth": "0C",
+ "heating": null}`
+	if _, faults := decode(text, strict.Decode); faults != "" {
+		t.Errorf("got %q, want none", faults)
+	}
+	_, got := decode(text, strict.DecodeExact)
+	want := `room.name: can't be null (line 1)
+room.size: can't be the number 0: leave it out (line 2)
+room.warmth: can't be the text "0C": leave it out (line 3)
+room.heating: can't be null (line 4)
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if _, faults := decode(`{"name": ""}`, strict.DecodeExact); faults != "" {
+		t.Errorf("an empty text that can't be left out: got %q, want none", faults)
+	}
+}
+
+func TestFaultsWithoutAMistakeAreNoError(t *testing.T) {
+	t.Parallel()
+	var f strict.Faults
+	if err := f.Err(errcode.InvalidConfig, "test"); err != nil {
+		t.Errorf("got %v", err)
+	}
+	f.At(3, "a", "is %s", strict.Quote("b\n"))
+	if err := f.Err(errcode.InvalidConfig, "test"); !errors.Is(err, errcode.InvalidConfig) || err.Error() != `test: a: is "b\n" (line 3)` {
+		t.Errorf("got %v", err)
+	}
+}
