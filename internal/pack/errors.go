@@ -22,8 +22,16 @@ func (e *entryError) Error() string { return fmt.Sprintf("entry %q: %v", e.name,
 
 func (e *entryError) Unwrap() error { return e.err }
 
-// failed gives an error its code, unless it has one. subject is the source.
+// failed gives the error of a call that ended with ctx its code.
 func failed(ctx context.Context, subject string, err error) error {
+	if _, has := errors.AsType[*errcode.Error](err); !has && ctx.Err() != nil {
+		return &errcode.Error{Code: errcode.Cancelled, Op: opPack, Subject: subject, Err: context.Cause(ctx)}
+	}
+	return coded(subject, err)
+}
+
+// coded gives an error its code, unless it has one. subject is the source.
+func coded(subject string, err error) error {
 	if inner, has := errors.AsType[*errcode.Error](err); has {
 		if inner.Subject == "" {
 			inner.Subject = subject
@@ -32,8 +40,6 @@ func failed(ctx context.Context, subject string, err error) error {
 	}
 	e := &errcode.Error{Code: errcode.RootfsCreateFailed, Op: opPack, Subject: subject, Err: err}
 	switch {
-	case ctx.Err() != nil:
-		e.Code, e.Err = errcode.Cancelled, context.Cause(ctx)
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		e.Code, e.Hint = errcode.NoSpace, "free some room, or write the image to a larger file system"
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):

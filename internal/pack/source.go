@@ -26,7 +26,7 @@ type Source struct {
 func Open(path string) (*Source, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not block
 	if err != nil {
-		return nil, failed(context.Background(), path, err)
+		return nil, coded(path, err)
 	}
 	s := &Source{name: path, file: f}
 	info, err := f.Stat()
@@ -40,7 +40,7 @@ func Open(path string) (*Source, error) {
 		err = errors.New("is neither a directory nor a regular file")
 	}
 	if err != nil {
-		return nil, errors.Join(failed(context.Background(), path, err), f.Close())
+		return nil, errors.Join(coded(path, err), f.Close())
 	}
 	return s, nil
 }
