@@ -47,7 +47,7 @@ func inNewDir(dir string, fill func(*bundleDir) error) error {
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(d.path))
 	}
-	return syncDir(parent)
+	return syncPath(parent)
 }
 
 func (d *bundleDir) finish(fill func(*bundleDir) error) error {
@@ -57,11 +57,11 @@ func (d *bundleDir) finish(fill func(*bundleDir) error) error {
 	if err := d.root.Chmod(".", 0o755); err != nil {
 		return err
 	}
-	return syncDir(d.path)
+	return syncPath(d.path)
 }
 
-// syncDir makes the names in a directory durable.
-func syncDir(path string) error {
+// syncPath makes the names in a directory durable.
+func syncPath(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
