@@ -102,7 +102,7 @@ const (
 	InvalidBaseImageManifest Code = "INVALID_BASE_IMAGE_MANIFEST"
 	// InvalidBaseImageCacheLimit: a retention limit is not a positive number.
 	InvalidBaseImageCacheLimit Code = "INVALID_BASE_IMAGE_CACHE_LIMIT"
-	// RootfsCreateFailed: a blank root file system could not be made.
+	// RootfsCreateFailed: a root file system could not be made, blank or of a directory or tar.
 	RootfsCreateFailed Code = "ROOTFS_CREATE_FAILED"
 	// RootfsCloneFailed: a root file system could not be cloned.
 	RootfsCloneFailed Code = "ROOTFS_CLONE_FAILED"

@@ -2,7 +2,10 @@
 
 package hosttest
 
-import "testing"
+import (
+	"os"
+	"testing"
+)
 
 func lackKVM() string { return "KVM is part of Linux" }
 
@@ -10,6 +13,20 @@ func lackKVM() string { return "KVM is part of Linux" }
 func Isolate(tb testing.TB) {
 	tb.Helper()
 	tb.Skip("needs the namespaces of Linux")
+}
+
+// Mount skips the test: it mounts as Linux does.
+func Mount(tb testing.TB, _ string, _ map[string]string) *os.Root {
+	tb.Helper()
+	tb.Skip("needs the mounts of Linux")
+	return nil
+}
+
+// LoopDevice skips the test: loop devices are part of Linux.
+func LoopDevice(tb testing.TB, _ string) string {
+	tb.Helper()
+	tb.Skip("needs the loop devices of Linux")
+	return ""
 }
 
 func processes(scene, map[string]string) error   { return nil }

@@ -38,6 +38,8 @@ var (
 	Root = Requirement{"root", lackRoot}
 	// Binary is a Firecracker that can be executed; [Firecracker] returns its path.
 	Binary = Requirement{"firecracker", lackBinary}
+	// Loop is a /dev/loop-control that makes block devices of files; see [LoopDevice].
+	Loop = Requirement{"loop", lackLoop}
 )
 
 // Tool is the need of a command in PATH. Its name in SMARTVM_TEST_MUST is
@@ -80,7 +82,7 @@ func Need(tb testing.TB, requirements ...Requirement) {
 func parseMust(value string) (must, unknown []string) {
 	for name := range strings.SplitSeq(value, ",") {
 		name = strings.TrimSpace(name)
-		known := name == Integration.name || name == KVM.name || name == Root.name || name == Binary.name
+		known := name == Integration.name || name == KVM.name || name == Root.name || name == Binary.name || name == Loop.name
 		switch {
 		case name == "":
 		case known || strings.HasPrefix(name, "tool:"):
@@ -98,6 +100,15 @@ func lackIntegration() string {
 		return ""
 	}
 	return "it boots a microVM: set " + integrationVar + "=1"
+}
+
+func lackLoop() string {
+	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	if err != nil {
+		return err.Error() + ": run the tests as root, and load the module: modprobe loop"
+	}
+	_ = control.Close()
+	return ""
 }
 
 func lackRoot() string {

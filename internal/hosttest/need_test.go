@@ -129,7 +129,7 @@ func TestFirecrackerIsTheGivenOneThenThatInPathThenTheStoredOne(t *testing.T) {
 
 // Without it, SMARTVM_TEST_MUST would promise nothing where no test needs the thing.
 func TestThisMachineHasWhatItMustHave(t *testing.T) {
-	for _, r := range []Requirement{Integration, KVM, Root, Binary} {
+	for _, r := range []Requirement{Integration, KVM, Root, Binary, Loop} {
 		t.Run(r.name, func(t *testing.T) { Need(t, r) })
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/smartvm/smartvm/internal/hosttest"
 )
 
 const mib = 1 << 20
@@ -221,10 +223,10 @@ func TestRandomLayoutsCopyExactly(t *testing.T) {
 }
 
 func TestBlockDeviceIsCopiedBySize(t *testing.T) {
-	needRoot(t)
+	hosttest.Need(t, hosttest.Loop)
 	dir := openRoot(t, t.TempDir())
 	image := write(t, dir, "image", 2*mib, extent{0, mib})
-	place, err := new(Space).Choose(loop(t, image), []*os.Root{dir})
+	place, err := new(Space).Choose(hosttest.LoopDevice(t, image), []*os.Root{dir})
 	if err != nil {
 		t.Fatal(err)
 	}

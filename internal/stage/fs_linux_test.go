@@ -11,15 +11,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-)
 
-// needRoot skips where file systems can't be mounted.
-func needRoot(tb testing.TB) {
-	tb.Helper()
-	if os.Geteuid() != 0 {
-		tb.Skip("needs root to mount file systems")
-	}
-}
+	"github.com/smartvm/smartvm/internal/hosttest"
+)
 
 // openRoot opens a directory until the test ends.
 func openRoot(tb testing.TB, dir string) *os.Root {
@@ -32,41 +26,15 @@ func openRoot(tb testing.TB, dir string) *os.Root {
 	return root
 }
 
-// detached mounts a file system nowhere: only its descriptor reaches it, so it
-// is gone with the test, however that ends.
-func detached(tb testing.TB, kind string, options map[string]string) *os.Root {
-	tb.Helper()
-	needRoot(tb)
-	fsfd, err := unix.Fsopen(kind, unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		tb.Skipf("the kernel has no %s: %v", kind, err)
-	}
-	defer func() { _ = unix.Close(fsfd) }()
-	for key, value := range options {
-		if err := unix.FsconfigSetString(fsfd, key, value); err != nil {
-			tb.Fatalf("%s=%s: %v", key, value, err)
-		}
-	}
-	if err := unix.FsconfigCreate(fsfd); err != nil {
-		tb.Fatalf("mount %s: %v", kind, err)
-	}
-	mount, err := unix.Fsmount(fsfd, unix.FSMOUNT_CLOEXEC, 0)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = unix.Close(mount) })
-	return openRoot(tb, fmt.Sprintf("/proc/self/fd/%d", mount))
-}
-
 func tmpfs(tb testing.TB, size string) *os.Root {
 	tb.Helper()
-	return detached(tb, "tmpfs", map[string]string{"size": size})
+	return hosttest.Mount(tb, "tmpfs", map[string]string{"size": size})
 }
 
 // onDisk makes a file system of the kind inside a sparse file and mounts it.
 func onDisk(tb testing.TB, kind string, size int64) *os.Root {
 	tb.Helper()
-	needRoot(tb)
+	hosttest.Need(tb, hosttest.Root, hosttest.Loop)
 	image := filepath.Join(tb.TempDir(), kind)
 	if err := os.WriteFile(image, nil, 0o600); err != nil {
 		tb.Fatal(err)
@@ -75,7 +43,7 @@ func onDisk(tb testing.TB, kind string, size int64) *os.Root {
 		tb.Fatal(err)
 	}
 	mkfs(tb, kind, image)
-	return detached(tb, kind, map[string]string{"source": loop(tb, image)})
+	return hosttest.Mount(tb, kind, map[string]string{"source": hosttest.LoopDevice(tb, image)})
 }
 
 func mkfs(tb testing.TB, kind, image string) {
@@ -87,42 +55,6 @@ func mkfs(tb testing.TB, kind, image string) {
 	if out, err := exec.CommandContext(tb.Context(), "mkfs."+kind, "-q", image).CombinedOutput(); err != nil {
 		tb.Fatalf("mkfs.%s: %v\n%s", kind, err, out)
 	}
-}
-
-// loop makes a block device of a file. The kernel drops it with its last user.
-func loop(tb testing.TB, image string) string {
-	tb.Helper()
-	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
-	if err != nil {
-		tb.Skip("needs loop devices: ", err)
-	}
-	defer func() { _ = control.Close() }()
-	back, err := os.OpenFile(image, os.O_RDWR, 0)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer func() { _ = back.Close() }()
-	// Another process may take the free number first.
-	for range 50 {
-		number, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		device := fmt.Sprintf("/dev/loop%d", number)
-		dev, err := os.OpenFile(device, os.O_RDWR, 0)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		config := unix.LoopConfig{Fd: uint32(back.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR}}
-		if err := unix.IoctlLoopConfigure(int(dev.Fd()), &config); err != nil {
-			_ = dev.Close()
-			continue
-		}
-		tb.Cleanup(func() { _ = dev.Close() })
-		return device
-	}
-	tb.Fatal("no free loop device")
-	return ""
 }
 
 // write makes a file of size bytes with random data in the given extents.

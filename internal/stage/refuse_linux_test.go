@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/hosttest"
 )
 
 func TestSourceThatIsNoImageIsRefused(t *testing.T) {
@@ -160,7 +161,7 @@ func TestSourceThatChangesIsReported(t *testing.T) {
 
 func TestTargetOnAReadOnlyFileSystemFails(t *testing.T) {
 	src := write(t, openRoot(t, t.TempDir()), "source", 10, extent{0, 10})
-	dir := detached(t, "tmpfs", map[string]string{"size": "40m"})
+	dir := hosttest.Mount(t, "tmpfs", map[string]string{"size": "40m"})
 	if err := unix.MountSetattr(-1, dir.Name(), 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
 		t.Fatal(err)
 	}

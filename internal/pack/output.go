@@ -1,0 +1,82 @@
+package pack
+
+import (
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// output is the image while it is made: a file beside its final name, which gets
+// that name when it is whole. The file is held open, so that what a tool that
+// failed has removed still occupies its room while the reason is looked for.
+type output struct {
+	file *os.File
+	path string // absolute, of the file
+	name string // absolute, what it will be called
+}
+
+func createOutput(path string) (*output, error) {
+	name, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	temporary := filepath.Join(filepath.Dir(name), ".new-"+rand.Text())
+	f, err := os.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &output{file: f, path: temporary, name: name}, nil
+}
+
+// commit gives the file its name, for good.
+func (o *output) commit() error {
+	if err := o.same(); err != nil {
+		return err
+	}
+	if err := errors.Join(o.file.Chmod(0o644), o.file.Sync()); err != nil {
+		return err
+	}
+	if err := os.Rename(o.path, o.name); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(o.name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// same sees that the tools, which know the file by its path, wrote to the file
+// that is held open.
+func (o *output) same() error {
+	held, err := o.file.Stat()
+	if err != nil {
+		return err
+	}
+	found, err := os.Lstat(o.path)
+	if err == nil && !os.SameFile(held, found) {
+		err = errors.New("the image was replaced while it was made")
+	}
+	return err
+}
+
+// discard removes what was not committed.
+func (o *output) discard() error {
+	err := os.Remove(o.path)
+	if errors.Is(err, fs.ErrNotExist) { // committed, or removed by a tool
+		err = nil
+	}
+	return errors.Join(err, o.file.Close())
+}
+
+// full reports whether the file system has no room left for a tool's next write.
+// The tools say so in words only.
+func (o *output) full() bool {
+	const write = 1 << 20 // as much as one block of squashfs
+	var st unix.Statfs_t
+	return unix.Fstatfs(int(o.file.Fd()), &st) == nil && int64(st.Bavail)*st.Bsize < write
+}
