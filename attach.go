@@ -19,9 +19,10 @@ import (
 // kinds are the resources that a VM's ledger can have.
 func kinds() ledger.Kinds {
 	return ledger.Kinds{
-		"process": func() ledger.Resource { return &proc.Resource{} },
-		"staging": func() ledger.Resource { return &stagingDir{} },
-		"socket":  func() ledger.Resource { return &socketFile{} },
+		"process":   func() ledger.Resource { return &proc.Resource{} },
+		"staging":   func() ledger.Resource { return &stagingDir{} },
+		"socket":    func() ledger.Resource { return &socketFile{} },
+		"image-pin": func() ledger.Resource { return &imagePin{} },
 	}
 }
 

@@ -2,19 +2,41 @@ package smartvm
 
 import (
 	"context"
+	"errors"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/image"
 )
 
-// binaryCache remembers the last binary as long as its file stays the same:
-// asking it for its version takes as long as half a boot.
+// binaryCache remembers the binary of each version that was asked for as long as
+// its file stays the same: asking it for its version takes as long as half a boot.
 type binaryCache struct {
+	mu    sync.Mutex
+	found map[firecracker.Version]*foundBinary
+}
+
+// foundBinary is what one version was found to be.
+type foundBinary struct {
 	turn   chan struct{} // holds one token: whoever looks has it, so that concurrent callers share one look
 	binary image.Binary
 	stamp  stamp
+}
+
+func (c *binaryCache) of(v firecracker.Version) *foundBinary {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.found == nil {
+		c.found = map[firecracker.Version]*foundBinary{}
+	}
+	if c.found[v] == nil {
+		c.found[v] = &foundBinary{turn: make(chan struct{}, 1)}
+	}
+	return c.found[v]
 }
 
 // stamp changes when a file is replaced or written to.
@@ -34,28 +56,54 @@ func stampOf(path string) (stamp, error) {
 
 // EnsureBinary returns a Firecracker that can be trusted and runs here: the one
 // that the options name, else the one in PATH, else the newest below the data
-// directory. Concurrent callers share one search. Errors: BINARY_NOT_FOUND,
-// BINARY_UNUSABLE.
+// directory. Where there is none, the release that the options demand, or else the
+// newest one, is downloaded. Concurrent callers share one search and one download.
+// Errors: BINARY_NOT_FOUND, BINARY_UNUSABLE, VERSION_FETCH_FAILED, DOWNLOAD_FAILED.
 func (m *Manager) EnsureBinary(ctx context.Context) (image.Binary, error) {
-	c := &m.binary
+	return m.EnsureVersion(ctx, m.opts.FirecrackerVersion)
+}
+
+// EnsureVersion is EnsureBinary for one release, whatever the options demand. A
+// path that the options give still comes first, and then has to be that release.
+// The zero version takes what is found.
+func (m *Manager) EnsureVersion(ctx context.Context, v firecracker.Version) (image.Binary, error) {
+	f := m.binaries.of(v)
 	select {
-	case c.turn <- struct{}{}:
-		defer func() { <-c.turn }()
+	case f.turn <- struct{}{}:
+		defer func() { <-f.turn }()
 	case <-ctx.Done():
 		return image.Binary{}, context.Cause(ctx)
 	}
-	if c.binary.Path != "" {
-		if now, err := stampOf(c.binary.Path); err == nil && now == c.stamp {
-			return c.binary, nil
+	if f.binary.Path != "" {
+		if now, err := stampOf(f.binary.Path); err == nil && now == f.stamp {
+			return f.binary, nil
 		}
 	}
-	b, err := image.Find(ctx, m.opts.FirecrackerPath, m.DataDir(), m.opts.FirecrackerVersion)
+	b, err := m.obtainBinary(ctx, v)
 	if err != nil {
 		return image.Binary{}, err
 	}
-	if c.stamp, err = stampOf(b.Path); err != nil {
+	if f.stamp, err = stampOf(b.Path); err != nil {
 		return image.Binary{}, err
 	}
-	c.binary = b
+	f.binary = b
 	return b, nil
+}
+
+func (m *Manager) obtainBinary(ctx context.Context, v firecracker.Version) (image.Binary, error) {
+	b, missing := image.Find(ctx, m.opts.FirecrackerPath, m.DataDir(), v)
+	if m.opts.FirecrackerPath != "" || m.opts.Offline || !errors.Is(missing, errcode.BinaryNotFound) {
+		return b, missing
+	}
+	if v.IsZero() {
+		var err error
+		if v, err = m.images.LatestVersion(ctx); err != nil {
+			return image.Binary{}, errors.Join(missing, err)
+		}
+	}
+	release, err := m.images.DownloadFirecracker(ctx, v)
+	if err != nil {
+		return image.Binary{}, err
+	}
+	return image.Inspect(ctx, release.Firecracker)
 }

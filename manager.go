@@ -9,7 +9,9 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/smartvm/smartvm/baseimage"
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/image"
 	"github.com/smartvm/smartvm/internal/console"
 	"github.com/smartvm/smartvm/internal/privdir"
 	"github.com/smartvm/smartvm/internal/stage"
@@ -29,8 +31,11 @@ type Manager struct {
 
 	watcher watch.Watcher // for the consoles and keepers of all VMs
 	space   stage.Space   // room promised to drives that are being staged
-	binary  binaryCache
-	kvmSeen atomic.Bool // KVM works: it is looked at again only when a start fails
+	kvmSeen atomic.Bool   // KVM works: it is looked at again only when a start fails
+
+	binaries   binaryCache
+	images     *image.Store
+	baseImages *baseimage.Store
 
 	starting atomic.Int32 // how many starts are under way
 
@@ -65,11 +70,11 @@ func New(opts Options) (*Manager, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Manager{
-		opts: opts, log: opts.Logger, runtime: runtime, data: data,
-		binary: binaryCache{turn: make(chan struct{}, 1)},
-		vms:    map[vmconfig.ID]*VM{},
-	}, nil
+	m := &Manager{opts: opts, log: opts.Logger, runtime: runtime, data: data, vms: map[vmconfig.ID]*VM{}}
+	if err := m.openStores(); err != nil {
+		return nil, errors.Join(err, runtime.Close(), data.Close())
+	}
+	return m, nil
 }
 
 // defaultRuntimeDir prefers a tmpfs: what is in it is gone after a reboot, as
@@ -211,5 +216,5 @@ func (m *Manager) each(do func(*VM) error) error {
 // manager can adopt them. A VM that has been cleaned up needs no Close.
 func (m *Manager) Close() error {
 	err := m.each((*VM).close)
-	return errors.Join(err, m.watcher.Close(), m.runtime.Close(), m.data.Close())
+	return errors.Join(err, m.baseImages.Close(), m.watcher.Close(), m.runtime.Close(), m.data.Close())
 }

@@ -17,10 +17,30 @@ type Options struct {
 	// /dev/shm is a usable tmpfs, else "runtime" below DataDir.
 	RuntimeDir string
 	// FirecrackerPath is the binary to use. Default: the one in PATH, else the
-	// newest below DataDir.
+	// newest below DataDir, else one that is downloaded.
 	FirecrackerPath string
-	// FirecrackerVersion demands a release. Default: whatever is found.
+	// FirecrackerVersion demands a release; the config of a VM may demand another
+	// one. Default: whatever is found, and the newest release where nothing is.
 	FirecrackerVersion firecracker.Version
+	// Arch is the architecture of what is downloaded, x86_64 or aarch64. Default:
+	// this machine's.
+	Arch string
+	// ReleaseURL is where Firecracker's releases are: the official page, a mirror
+	// or a file tree of its layout. Default [image.DefaultReleaseURL].
+	ReleaseURL string
+	// BucketURL is where the presets of base images are: Firecracker's CI bucket, a
+	// mirror or a file tree with its keys. Default [baseimage.DefaultBucketURL].
+	BucketURL string
+	// BaseImageDir is the cache of base images. Default "base-images" below DataDir.
+	BaseImageDir string
+	// BaseImageRetention is how many base images are kept. Default 2.
+	BaseImageRetention int
+	// BaseImageManifest is the URL or path of the manifest for the preset hosted.
+	BaseImageManifest string
+	// Offline keeps away from the network: what is not on this machine is an error.
+	Offline bool
+	// Progress is told about downloads. Default: nobody is.
+	Progress Progress
 	// PersistWritableDrives gives Firecracker the drives' own files, so that what
 	// guests write stays. Default: a writable drive is copied for the VM and the
 	// copy is gone with it. Drives can say otherwise one by one.

@@ -93,7 +93,11 @@ func (l *launch) run(ctx context.Context) error {
 // prepare finds out all that can be wrong before anything is made.
 func (l *launch) prepare(ctx context.Context) (err error) {
 	v := l.vm
-	if l.binary, err = v.manager.EnsureBinary(ctx); err != nil {
+	version := v.config.FirecrackerVersion
+	if version.IsZero() {
+		version = v.manager.opts.FirecrackerVersion
+	}
+	if l.binary, err = v.manager.EnsureVersion(ctx, version); err != nil {
 		return err
 	}
 	if err := v.config.CheckVersion(l.binary.Version); err != nil {
@@ -139,6 +143,9 @@ func errTaken(id string) error {
 // fill puts what Firecracker needs into the directory.
 func (l *launch) fill(ctx context.Context) (err error) {
 	v := l.vm
+	if err := l.pinImages(ctx); err != nil {
+		return err
+	}
 	drives, err := v.stageDrives(ctx, l.ledger, l.plan)
 	if err != nil {
 		return err

@@ -36,6 +36,10 @@ type Config struct { //nolint:recvcheck // encoding/json marshals values, and un
 	// file its numbers are json.Number, so that no digit is lost. A key of smartvm.
 	Metadata firecracker.Metadata `json:"metadata,omitzero"`
 
+	// FirecrackerVersion is the release to boot on. Zero is the manager's choice. A
+	// key of smartvm.
+	FirecrackerVersion firecracker.Version `json:"firecracker-version,omitzero"`
+
 	// Logger says where Firecracker logs. It is not among the requests: see [Config.LogArgs].
 	Logger  *firecracker.Logger  `json:"logger,omitempty"`
 	Metrics *firecracker.Metrics `json:"metrics,omitempty"`

@@ -47,6 +47,15 @@ func (t *Table) Host(role string) string { return t.find(role).Host }
 // there is none.
 func (t *Table) Inside(role string) string { return t.find(role).Inside }
 
+// Hosts returns where the files are on the host.
+func (t *Table) Hosts() []string {
+	hosts := make([]string, len(t.Files))
+	for i, f := range t.Files {
+		hosts[i] = f.Host
+	}
+	return hosts
+}
+
 func (t *Table) find(role string) File {
 	for _, f := range t.Files {
 		if f.Role == role {

@@ -1,0 +1,62 @@
+package smartvm
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/smartvm/smartvm/baseimage"
+)
+
+// imagePin keeps a bundle of the cache of base images for a VM.
+type imagePin struct {
+	BundleID string `json:"bundle_id"`
+	Path     string `json:"path"`
+}
+
+// Kind implements ledger.Resource.
+func (p *imagePin) Kind() string { return "image-pin" }
+
+// String implements ledger.Resource.
+func (p *imagePin) String() string { return "base image " + p.BundleID }
+
+// Release lets the cache evict the bundle.
+func (p *imagePin) Release(context.Context) error {
+	if err := os.Remove(p.Path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// pinImages keeps the bundles that the VM's files belong to.
+func (l *launch) pinImages(ctx context.Context) error {
+	store, cache, holder := l.vm.manager.baseImages, l.vm.manager.opts.BaseImageDir, l.vm.Dir()
+	for _, id := range bundlesIn(cache, l.plan.files.Hosts()) {
+		pin := &imagePin{BundleID: id, Path: baseimage.PinPath(cache, id, holder)}
+		err := l.ledger.Make(pin, func() error {
+			_, err := store.Pin(ctx, id, holder)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bundlesIn returns the names of the directories in cache that paths lie in.
+func bundlesIn(cache string, paths []string) []string {
+	var ids []string
+	for _, path := range paths {
+		rest, inside := strings.CutPrefix(path, cache+string(filepath.Separator))
+		id, _, below := strings.Cut(rest, string(filepath.Separator))
+		if inside && below && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
