@@ -44,17 +44,32 @@ func newCrashScene(t *testing.T) *crashScene {
 	}
 	s := &crashScene{
 		program: filepath.Join(dir, "controller"), runtime: filepath.Join(runtime, "r"), data: filepath.Join(dir, "data"),
-		kernel: filepath.Join(dir, "hello.elf"), drive: filepath.Join(dir, "disk"), vsock: filepath.Join(runtime, "v.sock"),
+		drive: filepath.Join(dir, "disk"), vsock: filepath.Join(runtime, "v.sock"),
 		firecracker: firecracker, pointLog: filepath.Join(dir, "points"),
 	}
 	build := exec.Command("go", "build", "-tags", "faultpoint", "-o", s.program, "./testdata/controller")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the controller: %v\n%s", err, out)
 	}
-	if err := errors.Join(os.WriteFile(s.kernel, hello.Image(), 0o600), os.WriteFile(s.drive, make([]byte, 1<<20), 0o600)); err != nil {
+	if err := os.WriteFile(s.drive, make([]byte, 1<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	s.cacheKernel(t)
 	return s
+}
+
+// cacheKernel takes the kernel out of the cache of base images, so that the VM
+// pins a bundle.
+func (s *crashScene) cacheKernel(t *testing.T) {
+	t.Helper()
+	m, err := smartvm.New(smartvm.Options{RuntimeDir: s.runtime, DataDir: s.data, FirecrackerPath: s.firecracker})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.kernel = bundle(t, m, "hello", "v1.0.0", hello.Stay).Kernel.Path
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // run lets the controller go as far as its nth point, and reports whether it
@@ -125,7 +140,7 @@ func (s *crashScene) recover(t *testing.T, stopping bool) (adopted bool) {
 func (s *crashScene) left(t *testing.T) []string {
 	t.Helper()
 	var left []string
-	for _, dir := range []string{s.runtime, filepath.Join(s.data, "staging")} {
+	for _, dir := range []string{s.runtime, filepath.Join(s.data, "staging"), filepath.Join(filepath.Dir(s.kernel), "uses")} {
 		entries, err := os.ReadDir(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
