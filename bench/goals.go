@@ -44,6 +44,9 @@ const (
 	cpuLimit   = 0.6 // ms
 	stageLimit = 1.10
 	holesLimit = 1.01 // a file system needs some blocks for itself
+	fetchLimit = 1.15
+	hashLimit  = 1.10
+	againLimit = 1.0 // ms
 )
 
 func (r *report) goals() []Goal {
@@ -66,6 +69,19 @@ func (r *report) goals() []Goal {
 			goals = append(goals,
 				ratioGoal("staging "+s.Pair+" / best way", stageLimit, false, s.Best),
 				ratioGoal("staging "+s.Pair+", allocated / data", holesLimit, false, Ratio{allocated, allocated, allocated}))
+		}
+	}
+	for _, m := range r.Images {
+		if m.Way != methodSelf {
+			continue
+		}
+		switch m.Task {
+		case downloading:
+			goals = append(goals, ratioGoal(m.Task+" / curl, then sha256sum", fetchLimit, false, m.First))
+		case ensuring:
+			goals = append(goals, ratioGoal(m.Task+" / hash both files", hashLimit, false, m.First))
+		case again:
+			goals = append(goals, ratioGoal(m.Task+", ms", againLimit, false, Ratio{m.Took.Mean, m.Took.Mean, m.Took.Mean}))
 		}
 	}
 	for i := range goals {

@@ -83,7 +83,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	flags.IntVar(&o.rounds, "rounds", 10, "fleets per arm")
 	flags.IntVar(&o.fleet, "fleet", 200, "VMs in a fleet")
 	flags.IntVar(&o.concurrency, "concurrency", 32, "VMs of a fleet that start at the same time")
-	flags.IntVar(&o.copies, "copies", 20, "copies per way of staging; the mean leaves none out below 20")
+	flags.IntVar(&o.copies, "copies", 20, "copies per way of staging, and turns per way with images; the mean leaves none out below 20")
 	arms := flags.String("arms", "", "comma-separated arms or families to run, default all: "+strings.Join(armNames(), ", "))
 	flags.StringVar(&o.json, "json", "", "also write the results to this `file`")
 	flags.StringVar(&o.firecracker, "firecracker", os.Getenv("SMARTVM_FIRECRACKER"), "Firecracker `path`")
@@ -115,7 +115,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 }
 
 func armNames() []string {
-	return []string{oneFamily, armFloor, armFair, armReady, armPuts, armPipeline, armSmartvm, fleetFamily, stageFamily}
+	return []string{oneFamily, armFloor, armFair, armReady, armPuts, armPipeline, armSmartvm, fleetFamily, stageFamily, imagesFamily}
 }
 
 // wants reports whether one of the names, an arm's and its family's, was asked for.
@@ -131,7 +131,7 @@ func measure(ctx context.Context, opts *options) (report *report, err error) {
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
 	report = newReport(l)
-	for _, family := range []func(context.Context, *lab, *options) error{report.one, report.fleets, report.staging} {
+	for _, family := range []func(context.Context, *lab, *options) error{report.one, report.fleets, report.staging, report.images} {
 		if err := family(ctx, l, opts); err != nil {
 			return nil, err
 		}

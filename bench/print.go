@@ -23,6 +23,9 @@ func (r *report) print(out io.Writer) error {
 	if len(r.Staging) > 0 {
 		r.printStaging(w)
 	}
+	if len(r.Images) > 0 {
+		r.printImages(w)
+	}
 	fmt.Fprintln(w, "\nMUST REACH\tlimit\tvalue\tverdict")
 	for _, g := range r.Goals {
 		sign := "<="
@@ -89,5 +92,12 @@ func (r *report) printStaging(w *bytes.Buffer) {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%.2f\t%.2f\t%.2f\t%s\t%d\n",
 			s.Pair, way, s.Took.N, s.Took.Min, s.Took.Median, s.Took.Mean, s.Best, s.Allocated/mib)
+	}
+}
+
+func (r *report) printImages(w *bytes.Buffer) {
+	fmt.Fprintln(w, "\nIMAGES\tway\tn\tmin ms\tmedian\tmean\t/ first way")
+	for _, m := range r.Images {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%.3f\t%.3f\t%.3f\t%s\n", m.Task, m.Way, m.Took.N, m.Took.Min, m.Took.Median, m.Took.Mean, m.First)
 	}
 }

@@ -19,6 +19,7 @@ type report struct {
 	One     []OneResult   `json:"one_vm"`
 	Fleet   []FleetResult `json:"fleet"`
 	Staging []StageResult `json:"staging"`
+	Images  []ImageResult `json:"images"`
 	Notes   []string      `json:"notes"`
 }
 
@@ -70,6 +71,14 @@ type StageResult struct {
 	Allocated int64   `json:"allocated_bytes"`
 }
 
+// ImageResult is one way of doing something with the files of images.
+type ImageResult struct {
+	Task  string  `json:"task"`
+	Way   string  `json:"way"`
+	Took  Summary `json:"took_ms"`
+	First Ratio   `json:"ratio_to_first,omitzero"` // way of the same task
+}
+
 func newReport(l *lab) *report {
 	return &report{
 		Time: time.Now().UTC().Truncate(time.Second),
@@ -77,7 +86,7 @@ func newReport(l *lab) *report {
 			Kernel: kernelRelease(), CPU: cpuModel(), Cores: runtime.NumCPU(), Go: runtime.Version(),
 			Firecracker: l.binary.Version.String(), Scheduling: scheduling(), LoadBefore: load(),
 		},
-		Goals: []Goal{}, One: []OneResult{}, Fleet: []FleetResult{}, Staging: []StageResult{}, Notes: []string{},
+		Goals: []Goal{}, One: []OneResult{}, Fleet: []FleetResult{}, Staging: []StageResult{}, Images: []ImageResult{}, Notes: []string{},
 	}
 }
 

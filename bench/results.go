@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"os/exec"
 	"slices"
 	"time"
 )
@@ -120,4 +122,33 @@ func (r *report) addStaging(p pair, copies map[string][]stagedCopy) {
 		}
 		r.Staging = append(r.Staging, result)
 	}
+}
+
+// images compares what is done with files of images. The first way of a task is
+// what the others are compared with.
+func (r *report) images(ctx context.Context, l *lab, opts *options) error {
+	if !opts.wants(imagesFamily) {
+		return nil
+	}
+	say(opts.progress, "images")
+	ways := imageWays()
+	took, err := imageTurns(ctx, l, ways, opts.copies)
+	if errors.Is(err, exec.ErrNotFound) {
+		r.Notes = append(r.Notes, "no images: "+err.Error())
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	first := map[string]int{}
+	for i, w := range ways {
+		result := ImageResult{Task: w.task, Way: w.name, Took: summarise(took[i])}
+		if at, compared := first[w.task]; compared {
+			result.First = ratio(took[i], took[at])
+		} else {
+			first[w.task] = i
+		}
+		r.Images = append(r.Images, result)
+	}
+	return nil
 }
