@@ -28,6 +28,10 @@ func fill(r *rand.Rand, v reflect.Value, sparse bool) {
 			v.FieldByName("Path").SetString("p" + randomText(r))
 			return
 		}
+		if v.Type() == reflect.TypeFor[firecracker.Version]() { // a text in a file, so not any number will do
+			v.Set(reflect.ValueOf(firecracker.Version{Major: r.IntN(3), Minor: r.IntN(1 << 16), Patch: r.IntN(1 << 16)}))
+			return
+		}
 		for i := range v.NumField() {
 			if v.Type().Field(i).Tag.Get("json") != "-" {
 				fill(r, v.Field(i), sparse)
