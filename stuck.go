@@ -31,9 +31,10 @@ func (v *VM) guardCall() (done func()) {
 	if process == nil || !started {
 		return func() {}
 	}
-	stop := make(chan struct{})
+	stop, armed := make(chan struct{}), make(chan struct{})
 	var timer *time.Timer
 	timer = time.AfterFunc(stuckAfter, func() {
+		<-armed // on a busy host this may run before the variable is set
 		select {
 		case <-stop:
 		case <-process.Done():
@@ -42,6 +43,7 @@ func (v *VM) guardCall() (done func()) {
 			timer.Reset(stuckAfter)
 		}
 	})
+	close(armed)
 	return func() {
 		close(stop)
 		timer.Stop()
