@@ -113,11 +113,12 @@ func (f *Fetcher) lock(ctx context.Context, p *part) (seen record, err error) {
 			continue
 		case !errors.Is(err, unix.EWOULDBLOCK):
 			return seen, &fs.PathError{Op: "flock", Path: p.partName(), Err: err}
-		case !told:
-			f.logger.LogAttrs(ctx, slog.LevelInfo, "waiting for another download of the same name", slog.String("name", p.name))
 		}
 		if r := readRecord(p.dir, p.recordName()); r.Inode == p.inode {
 			seen = r
+		}
+		if !told {
+			f.logger.LogAttrs(ctx, slog.LevelInfo, "waiting for another download of the same name", slog.String("name", p.name))
 		}
 		select {
 		case <-ticker.C:
@@ -159,7 +160,7 @@ func (p *part) share(ctx context.Context, seen record) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.load(ctx, info.Size()); err != nil {
+	if err := p.load(ctx, info.Size(), func() {}); err != nil {
 		return nil, err
 	}
 	if p.record = seen; !same {

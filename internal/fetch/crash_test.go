@@ -73,7 +73,8 @@ func TestKillAtEveryPointLeavesNothingHalfAndTheNextCallRepairs(t *testing.T) {
 					s.mustFile(src, local)
 				}
 				for _, point := range []string{"part locked", "record written", "content written", "content synced", "part renamed", "record removed"} {
-					if !seen["fetch: "+point] {
+					reflink := scheme == "file" && point == "content written" // some file systems write nothing
+					if !seen["fetch: "+point] && !reflink {
 						t.Errorf("never killed at %q", point)
 					}
 				}

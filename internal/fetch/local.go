@@ -9,7 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var errChanged = errors.New("it changed while it was copied")
+var (
+	errChanged    = errors.New("it changed while it was copied")
+	errNotRegular = errors.New("not a regular file")
+)
 
 // openLocal opens the file of a file URL. Links are followed, and a FIFO is not
 // waited for.
@@ -72,7 +75,5 @@ func (d *download) copyFrom(ctx context.Context, in *os.File, size int64) error 
 	case info.Size() != size:
 		return errChanged
 	}
-	err := d.part.load(ctx, size)
-	d.show()
-	return err
+	return d.part.load(ctx, size, d.show)
 }

@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -123,17 +125,26 @@ func (c cancelling) Set(done, total int64) {
 
 func TestFileThatChangesWhileItIsCopiedIsRefused(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
 	data := randomBytes(4 << 20)
-	path := writeFile(t, data)
-	s.options.Progress = cancelling{s.told, func() {
-		if err := os.WriteFile(path, data[1:], 0o600); err != nil {
-			t.Error(err)
-		}
-	}}
-	e := s.wantError(fetch.Source{URL: fileURL(path)}, errcode.DownloadFailed)
-	if !strings.Contains(e.Error(), "changed while it was copied") {
-		t.Errorf("got %v", e)
+	for name, change := range map[string]func(path string) error{
+		"shorter": func(path string) error { return os.Truncate(path, 1<<20) },
+		"longer":  func(path string) error { return os.WriteFile(path, append(data, 'x'), 0o600) },
+		"later":   func(path string) error { return os.Chtimes(path, time.Time{}, time.Unix(1e9, 0)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			path := writeFile(t, data)
+			s.options.Progress = cancelling{s.told, sync.OnceFunc(func() {
+				if err := change(path); err != nil {
+					t.Error(err)
+				}
+			})}
+			e := s.wantError(fetch.Source{URL: fileURL(path)}, errcode.DownloadFailed)
+			if !strings.Contains(e.Error(), "changed while it was copied") {
+				t.Errorf("got %v", e)
+			}
+			s.wantNames("")
+		})
 	}
-	s.wantNames("")
 }

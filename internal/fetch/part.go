@@ -50,21 +50,22 @@ func (p *part) resume(ctx context.Context) error {
 	if p.record.Total > 0 && size == p.record.Total {
 		size--
 	}
-	if size == 0 || p.record.Total > 0 && size > p.record.Total || size > p.limit || !p.record.trusted(p.source) {
+	if size == 0 || p.record.Total > 0 && size > p.record.Total || !p.record.trusted(p.source) {
 		return p.restart()
 	}
 	if err := p.file.Truncate(size); err != nil {
 		return err
 	}
-	return p.load(ctx, size)
+	return p.load(ctx, size, func() {})
 }
 
 // load hashes the first size bytes of the file.
-func (p *part) load(ctx context.Context, size int64) error {
+func (p *part) load(ctx context.Context, size int64, each func()) error {
 	p.hash.Reset()
 	p.size = 0
 	err := p.pump.run(ctx, io.NewSectionReader(p.file, 0, size), p.hash, func(data []byte) error {
 		p.size += int64(len(data))
+		each()
 		return nil
 	})
 	if err == nil && p.size != size {

@@ -104,12 +104,17 @@ func parseRecord(data []byte) record {
 	return r
 }
 
+// readRecord follows a link inside the directory: what it finds there is not about
+// this part. It waits for no FIFO.
 func readRecord(dir *os.Root, name string) record {
-	f, err := openRegular(dir, name, os.O_RDONLY)
+	f, err := dir.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return record{}
 	}
 	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return record{}
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxRecord))
 	if err != nil {
 		return record{}
@@ -132,25 +137,6 @@ func (r record) write(dir *os.Root, name string) error {
 	}
 	_, err = f.Write(data)
 	return errors.Join(err, f.Close())
-}
-
-var errNotRegular = errors.New("not a regular file")
-
-// openRegular opens an existing regular file, and waits for no FIFO.
-func openRegular(dir *os.Root, name string, flags int) (*os.File, error) {
-	f, err := dir.OpenFile(name, flags|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	named, nameErr := dir.Lstat(name)
-	if err := errors.Join(err, nameErr); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	if !info.Mode().IsRegular() || !os.SameFile(info, named) { // the second: not through a link
-		return nil, errors.Join(errNotRegular, f.Close())
-	}
-	return f, nil
 }
 
 // remove removes a name that may be gone already.

@@ -56,8 +56,8 @@ func (s *scene) hold(src fetch.Source) (open func(), result chan error) {
 		result <- err
 	}()
 	s.until("begun", func() bool {
-		_, err := s.dir.Lstat(".name.part.json")
-		return err == nil
+		info, err := s.dir.Lstat(".name.part.json") // which is written at once
+		return err == nil && info.Size() > 0
 	})
 	return sync.OnceFunc(func() { close(g.opened) }), result
 }

@@ -5,6 +5,8 @@ package fetchtest
 import (
 	"crypto/sha256"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -83,6 +85,7 @@ func start(tb testing.TB, how func(*httptest.Server)) *Site {
 		hits: map[string]int{}, headers: map[string][]http.Header{},
 	}
 	s.server = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
+	s.server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that hang up are what tests are about
 	how(s.server)
 	tb.Cleanup(func() {
 		close(s.done)
