@@ -54,7 +54,7 @@ func TestBlankRootfsIsASoundJournalledExt4(t *testing.T) {
 	store := s.Store(t)
 	// A group has 128 MiB and keeps its tables in the first of eight, so that a last
 	// group may have no room for them.
-	for _, size := range []int64{image.MinBlankMiB, 9, 127, 128, 129, 257, 1023, 1025, 1026, 1027} {
+	for _, size := range []int64{image.MinBlankMiB, 129, 1025, 1027} {
 		path, err := store.CreateBlankRootfs(t.Context(), "blank", size)
 		if err != nil {
 			t.Fatalf("%d MiB: %v", size, err)
