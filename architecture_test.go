@@ -41,6 +41,7 @@ var owners = map[string]string{
 	"github.com/google/nftables":     "internal/netlinux",
 	"golang.zx2c4.com/wireguard":     "internal/netlinux",
 	"github.com/spf13/cobra":         "internal/cli",
+	"github.com/Microsoft/hcsshim":   "internal/pack",
 }
 
 // listed is what go list says about a package.

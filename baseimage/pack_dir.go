@@ -114,7 +114,7 @@ func (d *bundleDir) hash(ctx context.Context, name string, begin func(string, in
 
 // writeManifest writes the manifest, which has to be one that can be read.
 func (d *bundleDir) writeManifest(m *Manifest) error {
-	data, err := json.MarshalIndent(m, "", "  ")
+	data, err := json.MarshalIndent(m, "", "  ") //nolint:musttag // a version is written as text
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,11 @@ func PackRootfs(ctx context.Context, path string, o RootfsOptions) error {
 	if o.RootfsType == "" {
 		o.RootfsType = Squashfs
 	}
-	if details := o.mistakes(); len(details) > 0 {
+	details := o.mistakes()
+	if path == "" {
+		details = append(details, errcode.Detail{Field: "path", Message: "is required"})
+	}
+	if len(details) > 0 {
 		return &errcode.Error{Code: errcode.InvalidConfig, Op: "pack root file system", Details: details}
 	}
 	return o.pack(ctx, path)

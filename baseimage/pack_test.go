@@ -340,6 +340,9 @@ func TestPackRootfsMakesTheImageOnly(t *testing.T) {
 	if err != nil || !bytes.HasPrefix(data, []byte("hsqs")) {
 		t.Errorf("got %.4q, %v", data, err)
 	}
+	if err := baseimage.PackRootfs(t.Context(), "", o); !errors.Is(err, errcode.InvalidConfig) {
+		t.Errorf("without a path: got %v, want INVALID_CONFIG", err)
+	}
 	o.SizeMiB = 1
 	if err := baseimage.PackRootfs(t.Context(), path, o); !errors.Is(err, errcode.InvalidConfig) {
 		t.Errorf("got %v, want INVALID_CONFIG", err)

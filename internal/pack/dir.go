@@ -18,6 +18,7 @@ type walker struct {
 	tree  *tree
 	notes *notes
 	links map[inode]string // files with several names, and the first of them
+	own   inode            // of the image that is being made
 }
 
 // inode identifies a file.
@@ -28,7 +29,7 @@ type inode struct {
 
 // walk adds all entries of a directory, sorted by name, parents first.
 func walk(ctx context.Context, root *os.File, t *tree, n *notes) error {
-	w := &walker{tree: t, notes: n, links: make(map[inode]string)}
+	w := &walker{tree: t, notes: n, own: t.own, links: make(map[inode]string)}
 	st, err := statOf(root)
 	if err != nil {
 		return err
@@ -77,6 +78,9 @@ func (w *walker) child(ctx context.Context, dir *os.File, base, path string) err
 	st, err := stat(int(dir.Fd()), base, unix.AT_SYMLINK_NOFOLLOW)
 	if err != nil {
 		return err
+	}
+	if inodeOf(st) == w.own {
+		return errors.New("it is the image itself: write it to a place outside of the tree")
 	}
 	e := entryOf(path, st)
 	if st.Mode&unix.S_IFMT == unix.S_IFSOCK {

@@ -65,7 +65,6 @@ func TestExt4HasTheSizeThatIsAskedFor(t *testing.T) {
 	}{
 		{asked: 0, want: 68},
 		{asked: 64, want: 64},
-		{asked: 1000, want: 1000},
 		{asked: 10240, want: 10240},
 		{asked: 63, code: errcode.InvalidConfig},
 		{asked: -1, code: errcode.InvalidConfig},

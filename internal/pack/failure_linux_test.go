@@ -167,6 +167,26 @@ func TestCancelEndsAPackThatWaitsForItsSource(t *testing.T) {
 	}
 }
 
+func TestImageInsideItsOwnTreeIsRefused(t *testing.T) {
+	t.Parallel()
+	needTools(t, pack.Squashfs)
+	tree := small(t)
+	err := pack.Image(t.Context(), open(t, tree), filepath.Join(tree, "rootfs"), pack.Options{Format: pack.Squashfs})
+	if !errors.Is(err, errcode.RootfsCreateFailed) || !strings.Contains(err.Error(), "outside") {
+		t.Errorf("got %v", err)
+	}
+	if left, err := os.ReadDir(tree); err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestImageDoesNotReplaceADirectory(t *testing.T) {
+	t.Parallel()
+	if err := pack.Image(t.Context(), open(t, small(t)), t.TempDir(), pack.Options{Format: pack.Squashfs}); !errors.Is(err, unix.EISDIR) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestFileThatChangesWhileItIsPackedIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(m maker){

@@ -122,6 +122,9 @@ func TestTarSurvivesPackingAsGNUTarExtractsIt(t *testing.T) {
 		}
 		gnuTar(t, "--xattrs", "--xattrs-include=*", "-p", "--numeric-owner", "-C", extracted, "-xf", archive)
 		for _, format := range formats {
+			if format == pack.Ext4 && name != "pax" {
+				continue // how a tar is written matters to its reader only
+			}
 			t.Run(name+" to "+string(format), func(t *testing.T) {
 				t.Parallel()
 				needTools(t, format)

@@ -24,12 +24,23 @@ func createOutput(path string) (*output, error) {
 	if err != nil {
 		return nil, err
 	}
+	if info, err := os.Lstat(name); err == nil && info.IsDir() {
+		return nil, &fs.PathError{Op: "create", Path: path, Err: unix.EISDIR}
+	}
 	temporary := filepath.Join(filepath.Dir(name), ".new-"+rand.Text())
 	f, err := os.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	return &output{file: f, path: temporary, name: name}, nil
+}
+
+func (o *output) inode() (inode, error) {
+	st, err := statOf(o.file)
+	if err != nil {
+		return inode{}, err
+	}
+	return inodeOf(st), nil
 }
 
 // commit gives the file its name, for good.

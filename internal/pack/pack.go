@@ -3,6 +3,7 @@ package pack
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"time"
@@ -38,6 +39,7 @@ type Options struct {
 	Logger *slog.Logger
 
 	limits limits // defaultLimits where zero
+	own    inode  // of the image itself
 }
 
 // Image packs the source into a file system image at path, with mode 0644. What
@@ -52,6 +54,9 @@ func Image(ctx context.Context, s *Source, path string, o Options) error {
 	if err != nil {
 		return failed(ctx, path, err)
 	}
+	if o.own, err = out.inode(); err != nil {
+		return errors.Join(failed(ctx, path, err), out.discard())
+	}
 	switch o.Format {
 	case Squashfs:
 		err = s.squashfs(ctx, out, o)
@@ -64,7 +69,7 @@ func Image(ctx context.Context, s *Source, path string, o Options) error {
 		err = out.commit()
 	}
 	if _, tool := errors.AsType[*proc.ExitError](err); tool && out.full() {
-		err = errors.Join(unix.ENOSPC, err)
+		err = fmt.Errorf("%w: %w", unix.ENOSPC, err)
 	}
 	if err != nil {
 		err = failed(ctx, s.name, err)

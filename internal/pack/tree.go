@@ -29,6 +29,7 @@ type tree struct {
 	// fit makes an entry fit the format, or says why it can't be.
 	fit     func(*entry) error
 	allRoot bool
+	own     inode // of the image that is being made
 	latest  int64 // modification times after it are set back to it
 
 	nodes   map[string]node
@@ -48,7 +49,7 @@ type node struct {
 
 func newTree(out *stream, o Options, fit func(*entry) error) *tree {
 	t := &tree{
-		out: out, limits: cmp.Or(o.limits, defaultLimits), fit: fit, allRoot: o.AllRoot, latest: math.MaxInt64,
+		out: out, limits: cmp.Or(o.limits, defaultLimits), fit: fit, allRoot: o.AllRoot, own: o.own, latest: math.MaxInt64,
 		nodes: make(map[string]node), implied: make(map[string]int64),
 	}
 	if !o.Latest.IsZero() {
