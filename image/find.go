@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -24,7 +25,10 @@ func Find(ctx context.Context, path, dataDir string, want firecracker.Version) (
 	}
 	for _, candidate := range candidates(dataDir, want) {
 		b, err := Inspect(ctx, candidate)
-		if errors.Is(err, errcode.BinaryNotFound) || err == nil && !want.IsZero() && b.Version != want {
+		if errors.Is(err, errcode.BinaryNotFound) || errors.Is(err, fs.ErrPermission) { // shells skip what they can't look at, too
+			continue
+		}
+		if err == nil && !want.IsZero() && b.Version != want {
 			continue
 		}
 		return b, err

@@ -182,3 +182,17 @@ func TestStoredFileWithTheNameOfAnotherReleaseIsNotTheDemandedOne(t *testing.T) 
 		t.Errorf("got %v, want BINARY_NOT_FOUND", err)
 	}
 }
+
+func TestDirectoryThatCannotBeSearchedIsSkipped(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("needs a user whom permissions bind")
+	}
+	closed := t.TempDir()
+	if err := os.Chmod(closed, 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", closed)
+	if _, err := image.Find(t.Context(), "", t.TempDir(), firecracker.Version{}); !errors.Is(err, errcode.BinaryNotFound) {
+		t.Errorf("got %v, want that there is none", err)
+	}
+}
