@@ -29,6 +29,8 @@ func (s *Store) choose(ctx context.Context, cache *os.Root, req Request) (*wante
 		}
 	}
 	switch {
+	case req.ID != "":
+		return s.chooseCached(cache, req.ID)
 	case req.Preset == Hosted:
 		return s.chooseHosted(ctx, req)
 	case req.Preset == LTS && !req.ForceDownload:

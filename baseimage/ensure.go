@@ -1,6 +1,7 @@
 package baseimage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -47,7 +48,7 @@ func (s *Store) Ensure(ctx context.Context, req Request) (*Bundle, error) {
 	defer leave()
 	b, err := s.ensure(ctx, dir.Root(), req)
 	if err != nil {
-		return nil, wrap(ctx, opEnsure, string(req.Preset), err)
+		return nil, wrap(ctx, opEnsure, cmp.Or(req.ID, string(req.Preset)), err)
 	}
 	if err := s.tidy(ctx, dir.Root(), b.ID); err != nil {
 		s.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "base image cache could not be tidied", slog.Any("error", err))

@@ -12,6 +12,9 @@ import (
 
 // Request says which bundle is wanted. The zero value means the preset latest.
 type Request struct {
+	// ID is the bundle of that id in the cache, which is verified, and repaired from
+	// where it came. It leaves no room for Preset, Manifest and FirecrackerVersion.
+	ID string
 	// Preset is where the bundle comes from. Default: hosted if Manifest is set,
 	// else latest.
 	Preset Preset
@@ -30,6 +33,12 @@ type Request struct {
 }
 
 func (r Request) withDefaults(opts Options) (Request, error) {
+	if r.ID != "" {
+		if r.Preset != "" || r.Manifest != "" || !r.FirecrackerVersion.IsZero() {
+			return r, invalid(opEnsure, "id", "it can't be combined with a preset, a manifest or a Firecracker version")
+		}
+		return r, nil
+	}
 	if r.Preset == "" {
 		r.Preset = Latest
 		if r.Manifest != "" {
