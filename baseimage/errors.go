@@ -59,7 +59,7 @@ func invalid(op, field, message string) error {
 func absent(op, id string) error {
 	return &errcode.Error{
 		Code: errcode.BaseImageResolveFailed, Op: op, Subject: id,
-		Err: errors.New("it is not in the cache"), Hint: "list what is there",
+		Err: errors.New("it is not in the cache"), Hint: "smartvm image ls lists what is there",
 	}
 }
 

@@ -74,6 +74,6 @@ func notFound(dataDir string, want firecracker.Version) error {
 	return &errcode.Error{
 		Code: errcode.BinaryNotFound, Op: "find " + what,
 		Err:  errors.New("neither in PATH nor in " + BinDir(dataDir)),
-		Hint: "give its path (--firecracker, SMARTVM_FIRECRACKER), or put the release's binary into PATH",
+		Hint: "download it (smartvm firecracker pull), give its path (--firecracker, SMARTVM_FIRECRACKER), or put it into PATH",
 	}
 }
