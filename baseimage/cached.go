@@ -11,24 +11,19 @@ import (
 // chooseCached takes a bundle of the cache as it is.
 func (s *Store) chooseCached(cache *os.Root, id string) (*wanted, error) {
 	rec, err := lookUp(cache, id)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, &errcode.Error{
-			Code: errcode.BaseImageResolveFailed, Op: "look into the cache", Err: errors.New("there is no bundle of that id"),
-			Hint: "smartvm image ls lists them; or name a preset, or a manifest by its URL or path",
-		}
-	}
-	if d, damaged := errors.AsType[*damage](err); damaged {
-		return nil, &errcode.Error{
-			Code: errcode.BaseImageDamaged, Op: "look into the cache", Err: d,
-			Hint: "name the preset or the manifest that it came from, which replaces it",
-		}
-	}
-	if err != nil {
+	d, damaged := errors.AsType[*damage](err)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, absent(opEnsure, id)
+	case damaged:
+		e := broken(opEnsure, id)
+		e.Err, e.Hint = d, "name the preset or the manifest that it came from, which replaces it"
+		return nil, e
+	case err != nil:
 		return nil, err
-	}
-	if arch := rec.Manifest.Arch; arch != s.opts.Arch {
+	case rec.Manifest.Arch != s.opts.Arch:
 		return nil, &errcode.Error{
-			Code: errcode.BaseImageResolveFailed, Op: "look into the cache", Err: fmt.Errorf("it is for %s, not %s", arch, s.opts.Arch),
+			Code: errcode.BaseImageResolveFailed, Op: opEnsure, Subject: id, Err: fmt.Errorf("it is for %s, not %s", rec.Manifest.Arch, s.opts.Arch),
 		}
 	}
 	return rec.again(), nil

@@ -183,6 +183,7 @@ func (s *Store) missing(cache *os.Root, req Request, cause error) error {
 	}
 	e := &errcode.Error{
 		Code: errcode.Of(cause, errcode.BaseImageResolveFailed), Op: opEnsure, Subject: what, Err: cause,
+		Hint:    "check the location and the network (smartvm help environment has mirrors and proxies)",
 		Details: []errcode.Detail{{Field: "wanted", Message: what + " on " + s.opts.Arch}},
 	}
 	if s.opts.Offline {

@@ -26,8 +26,8 @@ func wrap(ctx context.Context, op, subject string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if told, ok := errors.AsType[*errcode.Error](err); ok && told.Op == op && ctx.Err() == nil {
-		return err // it has it all
+	if own, ok := err.(*errcode.Error); ok && own.Op == op && ctx.Err() == nil { //nolint:errorlint // an inner one of it would be another call's
+		return err
 	}
 	e := &errcode.Error{Code: errcode.Of(err, errcode.BaseImagePrepareFailed), Op: op, Subject: subject, Err: err}
 	switch {
