@@ -42,6 +42,7 @@ var owners = map[string]string{
 	"golang.zx2c4.com/wireguard":     "internal/netlinux",
 	"github.com/spf13/cobra":         "internal/cli",
 	"github.com/Microsoft/hcsshim":   "internal/pack",
+	"github.com/vbauerster/mpb":      "internal/cli",
 }
 
 // listed is what go list says about a package.
@@ -198,6 +199,7 @@ func TestArchitectureRefusesOtherArrows(t *testing.T) {
 		{"", "os/exec", false},
 		{"hostnet", "github.com/google/nftables/expr", false},
 		{"cmd/smartvm", "github.com/spf13/cobra", false},
+		{"internal/fetch", "github.com/vbauerster/mpb/v8", false},
 		{"util", "strings", false},
 		{"internal/cli", module + "/util", false},
 	}
