@@ -37,11 +37,15 @@ func oneName(least, most int) cobra.PositionalArgs {
 		case len(args) < least:
 			return fmt.Errorf("an argument is missing: %s", cmd.UseLine())
 		case len(args) > most:
-			return fmt.Errorf("%q is one argument too many: %s", args[most], cmd.UseLine())
+			return tooMany(cmd, args[most])
 		default:
 			return validName(args[0])
 		}
 	}
+}
+
+func tooMany(cmd *cobra.Command, arg string) error {
+	return fmt.Errorf("%q is one argument too many: %s", arg, cmd.UseLine())
 }
 
 // someNames is for commands that take names of VMs.
@@ -120,7 +124,7 @@ func (a *app) completeNames(most int) cobra.CompletionFunc {
 		if most > 0 && len(args) >= most {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		m, err := a.manager()
+		m, err := a.manager(func(*smartvm.Options) {})
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}

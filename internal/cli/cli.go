@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -29,11 +28,16 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 		stdin: stdin, stdout: &output{stdout}, stderr: stderr, forced: forced,
 		terminal: isTerminal(stdout),
 	}
+	if drawsBars(stderr) {
+		a.bars = &bars{out: stderr}
+		a.stderr = a.bars
+		defer a.bars.close()
+	}
 	root := a.rootCommand()                   //nolint:contextcheck // the commands get theirs when they run
 	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
 	root.SetIn(stdin)
 	root.SetOut(a.stdout)
-	root.SetErr(stderr)
+	root.SetErr(a.stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 	return a.exit(cmd, err)
 }
@@ -43,6 +47,7 @@ type app struct {
 	stdin    io.Reader
 	stdout   io.Writer
 	stderr   io.Writer
+	bars     *bars           // nil when there is no terminal for them
 	terminal bool            // stdout is one
 	forced   <-chan struct{} // closed when the user has lost patience
 	began    bool            // the command line was understood
@@ -50,7 +55,10 @@ type app struct {
 
 	// The global flags.
 	dataDir, runtimeDir, firecracker string
+	wanted                           releaseVersion // --firecracker-version
 	level                            logLevel
+
+	offline bool // of the verbs that may download
 }
 
 func (a *app) rootCommand() *cobra.Command {
@@ -60,9 +68,14 @@ func (a *app) rootCommand() *cobra.Command {
 		Long: `smartvm boots and controls Firecracker microVMs, and leaves a clean host.
 
 There is no daemon: each command finds the VMs in the runtime directory. The
-exit code is 0 for success, 1 for a failure, 2 for a wrong command line.`,
+exit code is 0 for success, 1 for a failure, 2 for a wrong command line.
+
+What is missing is downloaded: Firecracker by the first VM that needs it, images
+by run --image and image pull. smartvm help environment has the variables that
+say from where, and whether at all.`,
 		Example: `  smartvm doctor                 # is this host ready?
   smartvm run hello              # boot the built-in guest
+  smartvm run --image latest     # boot a Linux guest
   smartvm run -f vm.yaml --detach
   smartvm ps`,
 		Args:          a.noArgs,
@@ -73,7 +86,8 @@ exit code is 0 for success, 1 for a failure, 2 for a wrong command line.`,
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(a.helpCommand(root))
 	a.globalFlags(root)
-	root.AddGroup(&cobra.Group{ID: groupVM, Title: "Virtual machines:"}, &cobra.Group{ID: groupHost, Title: "This host:"})
+	root.AddGroup(&cobra.Group{ID: groupVM, Title: "Virtual machines:"}, &cobra.Group{ID: groupFiles, Title: "What VMs are made of:"},
+		&cobra.Group{ID: groupHost, Title: "This host:"})
 	for _, verb := range []*cobra.Command{
 		a.runCommand(), a.psCommand(), a.inspectCommand(), a.logsCommand(), a.consoleCommand(), a.pauseCommand(),
 		a.resumeCommand(), a.stopCommand(), a.waitCommand(), a.rmCommand(), a.metadataCommand(), a.apiCommand(),
@@ -81,7 +95,13 @@ exit code is 0 for success, 1 for a failure, 2 for a wrong command line.`,
 		verb.GroupID = groupVM
 		root.AddCommand(verb)
 	}
-	for _, verb := range []*cobra.Command{a.doctorCommand(), a.gcCommand(), a.versionCommand(), a.completionCommand(), a.manCommand()} {
+	for _, verb := range []*cobra.Command{a.imageCommand(), a.firecrackerCommand()} {
+		verb.GroupID = groupFiles
+		root.AddCommand(verb)
+	}
+	for _, verb := range []*cobra.Command{
+		a.doctorCommand(), a.gcCommand(), a.versionCommand(), a.completionCommand(), a.environmentCommand(), a.manCommand(),
+	} {
 		verb.GroupID = groupHost
 		root.AddCommand(verb)
 	}
@@ -91,22 +111,30 @@ exit code is 0 for success, 1 for a failure, 2 for a wrong command line.`,
 }
 
 const (
-	groupVM   = "vm"
-	groupHost = "host"
+	groupVM    = "vm"
+	groupFiles = "files"
+	groupHost  = "host"
 )
 
 func (a *app) globalFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
 	flags.SortFlags = false
-	flags.StringVar(&a.dataDir, "data-dir", os.Getenv("SMARTVM_DATA_DIR"), "what outlives VMs (SMARTVM_DATA_DIR; default "+smartvm.DefaultDataDir+")")
-	flags.StringVar(&a.runtimeDir, "runtime-dir", os.Getenv("SMARTVM_RUNTIME_DIR"),
-		"a directory per VM (SMARTVM_RUNTIME_DIR; default "+smartvm.DefaultRuntimeDir+")")
-	flags.StringVar(&a.firecracker, "firecracker", os.Getenv("SMARTVM_FIRECRACKER"),
-		"the binary to use (SMARTVM_FIRECRACKER; default: in PATH, else below the data directory)")
+	flags.StringVar(&a.dataDir, "data-dir", os.Getenv(envDataDir), "what outlives VMs ("+envDataDir+"; default "+smartvm.DefaultDataDir+")")
+	flags.StringVar(&a.runtimeDir, "runtime-dir", os.Getenv(envRuntimeDir),
+		"a directory per VM ("+envRuntimeDir+"; default "+smartvm.DefaultRuntimeDir+")")
+	flags.StringVar(&a.firecracker, "firecracker", os.Getenv(envFirecracker),
+		"the binary to use ("+envFirecracker+"; default: in PATH, else below the data directory)")
+	flags.Var(&a.wanted, "firecracker-version", "the release to use ("+envVersion+"; default: what is found, else the newest)")
 	flags.Var(&a.level, "log-level", "what to log to standard error: debug, info, warn or error")
 	for _, name := range []string{"data-dir", "runtime-dir", "firecracker"} {
 		flags.Lookup(name).DefValue = "" // the help must not depend on the environment
 	}
+	_ = root.RegisterFlagCompletionFunc("firecracker-version", a.completeVersions(0)) // it fails only for an unknown flag
+}
+
+// offlineFlag is for verbs that may download.
+func (a *app) offlineFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&a.offline, "offline", false, "no network: only what is on this machine ("+envOffline+"=1)")
 }
 
 // help is what a command does that only has commands below it.
@@ -143,8 +171,15 @@ func (a *app) do(verb func(ctx context.Context, args []string) error) func(*cobr
 
 // with is do for a verb that needs a manager.
 func (a *app) with(verb func(ctx context.Context, m *smartvm.Manager, args []string) error) func(*cobra.Command, []string) error {
+	return a.withOptions(func(*smartvm.Options) {}, verb)
+}
+
+// withOptions is with for a verb that knows some of the manager's options better.
+func (a *app) withOptions(
+	change func(*smartvm.Options), verb func(ctx context.Context, m *smartvm.Manager, args []string) error,
+) func(*cobra.Command, []string) error {
 	return a.do(func(ctx context.Context, args []string) error {
-		m, err := a.manager()
+		m, err := a.manager(change)
 		if err != nil {
 			return err
 		}
@@ -152,11 +187,13 @@ func (a *app) with(verb func(ctx context.Context, m *smartvm.Manager, args []str
 	})
 }
 
-func (a *app) manager() (*smartvm.Manager, error) {
-	return smartvm.New(smartvm.Options{
-		DataDir: a.dataDir, RuntimeDir: a.runtimeDir, FirecrackerPath: a.firecracker,
-		Logger: slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: a.level.level()})),
-	})
+func (a *app) manager(change func(*smartvm.Options)) (*smartvm.Manager, error) {
+	opts, err := a.options()
+	if err != nil {
+		return nil, err
+	}
+	change(&opts)
+	return smartvm.New(opts)
 }
 
 // say tells the user something that is not the command's output.

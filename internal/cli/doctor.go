@@ -35,7 +35,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		Long: `Check whether this host can run VMs: KVM, Firecracker, the directories, the
 permissions for networks, and whether a guest really boots. The built-in guest
 also measures how fast guest code runs next to host code, because a KVM that
-emulates the processor works, slowly.
+emulates the processor works, slowly. Nothing is downloaded.
 
 The exit code is 1 when a check fails. A warning is about something that only
 some VMs need. What the checks make is removed again.`,
@@ -50,12 +50,12 @@ some VMs need. What the checks make is removed again.`,
 
 func (a *app) doctor(ctx context.Context, _ []string) error {
 	findings := []finding{checkKernel(), checkKVM(), a.checkFirecracker(ctx)}
-	m, err := a.manager()
+	m, err := a.manager(func(opts *smartvm.Options) { opts.Offline = true })
 	if err != nil {
 		findings = append(findings, failed("directories", err))
 	} else {
 		findings = append(findings, checkDirectory("runtime directory", m.RuntimeDir(), true), checkDirectory("data directory", m.DataDir(), false),
-			checkLeftovers(ctx, m))
+			checkImages(ctx, m), checkLeftovers(ctx, m))
 		findings = append(findings, checkGuest(ctx, m)...)
 		if err := m.Close(); err != nil {
 			return err

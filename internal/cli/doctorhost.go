@@ -14,7 +14,6 @@ import (
 
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/firecracker"
-	"github.com/smartvm/smartvm/image"
 	"github.com/smartvm/smartvm/internal/privdir"
 )
 
@@ -63,7 +62,7 @@ func checkKVM() finding {
 }
 
 func (a *app) checkFirecracker(ctx context.Context) finding {
-	found, err := image.Find(ctx, a.firecracker, a.dataDirectory(), firecracker.Version{})
+	found, err := a.findFirecracker(ctx, firecracker.Version{})
 	if err != nil {
 		return failed("firecracker", err)
 	}
@@ -93,6 +92,27 @@ func checkDirectory(check, path string, memory bool) finding {
 		f.Found += ", tmpfs"
 	}
 	return f
+}
+
+// checkImages looks at the cache of images.
+func checkImages(ctx context.Context, m *smartvm.Manager) finding {
+	const check = "images"
+	images, err := m.BaseImages().List(ctx)
+	if err != nil {
+		return failed(check, err)
+	}
+	var size int64
+	var damaged []string
+	for i := range images {
+		size += images[i].SizeBytes
+		if images[i].Damaged != "" {
+			damaged = append(damaged, images[i].ID)
+		}
+	}
+	if len(damaged) > 0 {
+		return finding{check, warning, "damaged: " + strings.Join(damaged, ", "), "smartvm image pull ID repairs one, smartvm image rm ID removes it"}
+	}
+	return finding{Check: check, Status: fine, Found: fmt.Sprintf("%d, %s", len(images), byteSize(size))}
 }
 
 func checkLeftovers(ctx context.Context, m *smartvm.Manager) finding {

@@ -103,3 +103,17 @@ func (l *logLevel) Set(text string) error {
 
 // level is what the zero value makes warn.
 func (l *logLevel) level() slog.Level { return slog.Level(*l) + slog.LevelWarn }
+
+// byteSize returns a size in the unit that suits it: "512 B", "84.2 MiB".
+func byteSize(n int64) string {
+	const units = "KMGTPE"
+	size, unit := float64(n), -1
+	for size >= 1023.95 && unit < len(units)-1 { // what would be printed as 1024.0
+		size /= 1024
+		unit++
+	}
+	if unit < 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %ciB", size, units[unit])
+}

@@ -155,7 +155,7 @@ func joined(err error) []error {
 // usualHint says what to try where the error itself does not know.
 func usualHint(err error) string {
 	if errors.Is(err, context.Canceled) {
-		return "what was begun has been undone; run it again"
+		return "run it again: what was begun has been undone, and downloads go on where they ended"
 	}
 	switch errcode.Of(err, "") {
 	case "":
@@ -171,6 +171,24 @@ func usualHint(err error) string {
 		return "smartvm inspect NAME shows the VM's devices and its Firecracker's version"
 	case errcode.VMExists:
 		return "choose another name, or remove that VM: smartvm rm NAME"
+	default:
+		return imageHint(errcode.Of(err, ""))
+	}
+}
+
+// imageHint is usualHint for what is about images and downloads.
+func imageHint(code errcode.Code) string {
+	switch code {
+	case errcode.DownloadFailed, errcode.VersionFetchFailed, errcode.BaseImageManifestFailed:
+		return "check the URL and the network; smartvm help environment has mirrors, proxies and offline use"
+	case errcode.BaseImageResolveFailed:
+		return "smartvm image --help says what an image can be, smartvm image ls what is there"
+	case errcode.InvalidBaseImageManifest:
+		return "correct what is named above"
+	case errcode.BinaryNotFound:
+		return "smartvm firecracker ls lists what is there"
+	case errcode.NoSpace:
+		return "free some room: smartvm image ls and smartvm firecracker ls list what could go"
 	default:
 		return "smartvm doctor checks this host"
 	}

@@ -13,7 +13,7 @@ import (
 
 // runFlags are the flags of run.
 type runFlags struct {
-	file, name, kernel, initrd, bootArgs, metadata string
+	file, name, image, kernel, initrd, bootArgs, metadata string
 
 	vcpus  wholeNumber
 	memory mebibytes
@@ -31,11 +31,16 @@ type runFlags struct {
 func (a *app) runCommand() *cobra.Command {
 	f := &runFlags{}
 	cmd := &cobra.Command{
-		Use:   "run [hello | -f FILE] [flags] [-- BOOT-ARG...]",
+		Use:   "run [hello | --image IMAGE | -f FILE] [flags] [-- BOOT-ARG...]",
 		Short: "Boot a VM and show its serial output",
-		Long: `Boot a VM: the built-in guest hello, the one that a VM file describes, or the
-kernel that --kernel names. Flags override the file; drives, TAPs and words
+		Long: `Boot a VM: the built-in guest hello, an image, the one that a VM file describes, or
+the kernel that --kernel names. Flags override the file; drives, TAPs and words
 after -- are added to what it has.
+
+An image is latest, lts, the URL or path of a manifest, or an id; see smartvm
+image. It is fetched if it is not in the cache, and so is the Firecracker release
+that it is for, unless --firecracker gives one. Its boot arguments are used, with
+the words after -- behind them, and the VM has 512 MiB unless --memory says else.
 
 The guest's serial output, and nothing else, goes to standard output; standard
 input goes to the guest, line by line. The command ends with the guest and
@@ -54,6 +59,8 @@ says persist. A drive is PATH[,OPTION...] with the options
 A VM file is JSON or YAML, with the keys of Firecracker's --config-file.`,
 		Example: `  smartvm run hello
   smartvm run hello -- hello.stay
+  smartvm run --image latest
+  smartvm run --image ./manifest.json --memory 1G -- init=/bin/sh
   smartvm run -f vm.yaml --memory 2G --name web --detach
   smartvm run --kernel vmlinux --drive rootfs.ext4,root --drive data.img,persist
   smartvm run --kernel vmlinux --initrd initrd.cpio --tap tap0 --vsock 3:vm.sock`,
@@ -62,6 +69,8 @@ A VM file is JSON or YAML, with the keys of Firecracker's --config-file.`,
 	}
 	f.register(cmd)
 	cmd.Flags().BoolVar(&a.asJSON, "json", false, "with --detach: print an object instead of the name")
+	a.offlineFlag(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("image", a.completeImages(0, cobra.ShellCompDirectiveDefault, presetWords...)) // as above
 	cmd.ValidArgs = []string{"hello\tthe built-in guest"}
 	return cmd
 }
@@ -70,15 +79,16 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	f.changed = flags.Changed
+	flags.StringVar(&f.image, "image", "", "an `IMAGE`: latest, lts, a manifest or an id, see above")
 	flags.StringVarP(&f.file, "file", "f", "", "a VM `FILE`, JSON or YAML; - is standard input")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "leave the VM running and print its name")
 	flags.StringVar(&f.name, "name", "", "the VM's `NAME`: letters, digits, - (default: generated)")
 	f.vcpus = 1
 	flags.Var(&f.vcpus, "vcpus", "number of vCPUs")
-	flags.Var(&f.memory, "memory", "memory, such as 512 (MiB), 512M or 2G")
+	flags.Var(&f.memory, "memory", "memory, such as 512 (MiB), 512M or 2G (default: 128M, with --image 512M)")
 	flags.StringVar(&f.kernel, "kernel", "", "the guest's kernel `PATH`: an uncompressed ELF file")
 	flags.StringVar(&f.initrd, "initrd", "", "the guest's initrd `PATH`")
-	flags.StringVar(&f.bootArgs, "boot-args", "", "the kernel's command `LINE` (default with --kernel: "+defaultBootArgs+")")
+	flags.StringVar(&f.bootArgs, "boot-args", "", "the kernel's command `LINE` (default: that of the image; with --kernel: "+defaultBootArgs+")")
 	flags.Var(&f.drives, "drive", "add a drive, see above; can be repeated")
 	flags.StringArrayVar(&f.taps, "tap", nil, "add a network interface on an existing TAP `DEVICE`; can be repeated")
 	flags.Var(&f.vsock, "vsock", "add a vsock device with this socket on the host; CID is 3 if left out")
@@ -97,20 +107,20 @@ func (f *runFlags) arguments(cmd *cobra.Command, args []string) error {
 	case len(guests) > 1:
 		return fmt.Errorf("%q is one argument too many: words for the guest's kernel come after --", guests[1])
 	case len(guests) == 1 && guests[0] != "hello":
-		return fmt.Errorf("%q is not a built-in guest, hello is: use -f FILE or --kernel PATH for your own", guests[0])
+		return fmt.Errorf("%q is not a built-in guest, hello is: use --image IMAGE, -f FILE or --kernel PATH for others", guests[0])
 	}
 	f.hello = len(guests) == 1
 	sources := 0
-	for _, given := range []bool{f.hello, f.file != "", f.kernel != "" && f.file == ""} {
+	for _, given := range []bool{f.hello, f.changed("image"), f.file != "", f.kernel != "" && f.file == ""} {
 		if given {
 			sources++
 		}
 	}
 	switch {
 	case sources == 0:
-		return errors.New("what to run is missing: hello, -f FILE, or --kernel PATH")
+		return errors.New("what to run is missing: hello, --image IMAGE, -f FILE, or --kernel PATH")
 	case sources > 1:
-		return errors.New("hello, -f FILE and --kernel exclude each other, but for --kernel with -f")
+		return errors.New("hello, --image, -f FILE and --kernel exclude each other, but for --kernel with -f")
 	case f.file == "-" && f.metadata == "-":
 		return errors.New("-f and --metadata can't both read standard input")
 	case cmd.Flags().Changed("json") && !f.detach:
@@ -122,7 +132,7 @@ func (f *runFlags) arguments(cmd *cobra.Command, args []string) error {
 }
 
 func (a *app) run(ctx context.Context, m *smartvm.Manager, f *runFlags) error {
-	config, err := a.runConfig(m, f)
+	config, err := a.runConfig(ctx, m, f)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -13,18 +14,14 @@ import (
 // default lacks, and let a reboot end Firecracker.
 const defaultBootArgs = "console=ttyS0 reboot=k panic=1"
 
-// runConfig is the file, or nothing, with the flags on top.
-func (a *app) runConfig(m *smartvm.Manager, f *runFlags) (*vmconfig.Config, error) {
-	config, err := a.readConfig(f.file)
+// runConfig is what is run, with the flags on top.
+func (a *app) runConfig(ctx context.Context, m *smartvm.Manager, f *runFlags) (*vmconfig.Config, error) {
+	config, err := a.baseConfig(ctx, m, f)
 	if err != nil {
 		return nil, err
 	}
-	if f.hello {
-		path, err := placeHello(m.DataDir())
-		if err != nil {
-			return nil, err
-		}
-		config.BootSource.KernelImagePath = path
+	if wanted := firecracker.Version(a.wanted); !wanted.IsZero() {
+		config.FirecrackerVersion = wanted
 	}
 	f.setBoot(&config.BootSource)
 	f.setMachine(config)
@@ -37,6 +34,18 @@ func (a *app) runConfig(m *smartvm.Manager, f *runFlags) (*vmconfig.Config, erro
 		return config, a.setMetadata(config, f.metadata)
 	}
 	return config, nil
+}
+
+// baseConfig is what is run: an image, the file or the built-in guest.
+func (a *app) baseConfig(ctx context.Context, m *smartvm.Manager, f *runFlags) (*vmconfig.Config, error) {
+	switch {
+	case f.changed("image"):
+		return a.imageConfig(ctx, m, f.image)
+	case !f.hello:
+		return a.readConfig(f.file)
+	}
+	path, err := placeHello(m.DataDir())
+	return &vmconfig.Config{BootSource: firecracker.BootSource{KernelImagePath: path}}, err
 }
 
 func (a *app) readConfig(path string) (*vmconfig.Config, error) {
@@ -70,7 +79,7 @@ func (f *runFlags) setBoot(boot *firecracker.BootSource) {
 	switch {
 	case f.changed("boot-args"):
 		boot.BootArgs = f.bootArgs
-	case !f.hello && f.file == "":
+	case f.kernel != "" && f.file == "":
 		boot.BootArgs = defaultBootArgs
 	}
 	if len(f.words) > 0 {
@@ -78,8 +87,8 @@ func (f *runFlags) setBoot(boot *firecracker.BootSource) {
 	}
 }
 
-// setMachine keeps Firecracker's defaults of 1 vCPU and 128 MiB for the one of
-// the two that is not given.
+// setMachine keeps Firecracker's defaults of 1 vCPU and 128 MiB, or those of an
+// image, for the one of the two that is not given.
 func (f *runFlags) setMachine(config *vmconfig.Config) {
 	if !f.changed("vcpus") && !f.changed("memory") {
 		return

@@ -45,12 +45,13 @@ func runScripts(t *testing.T, dir, firecracker string) {
 			t.Error(err)
 		}
 	})
+	worlds := newWorlds(t, dir, base, firecracker)
 	testscript.Run(t, testscript.Params{
 		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("UPDATE_GOLDEN") != "",
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"eventually": eventually},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"eventually": eventually, "misbehave": worlds.misbehave},
 		Setup: func(env *testscript.Env) error {
 			home, err := os.MkdirTemp(base, "") //nolint:usetesting // as above
 			if err != nil {
@@ -62,7 +63,7 @@ func runScripts(t *testing.T, dir, firecracker string) {
 			env.Setenv("SMARTVM_FIRECRACKER", firecracker)
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // each of the many processes would wait a second
 			env.Defer(func() { removeVMs(t, filepath.Base(env.WorkDir), opts) })
-			return nil
+			return worlds.of(env.WorkDir).furnish(t, env)
 		},
 	})
 }

@@ -183,3 +183,33 @@ func (v *vsockFlag) Set(text string) error {
 	}
 	return nil
 }
+
+// releaseVersion is the flag --firecracker-version.
+type releaseVersion firecracker.Version
+
+// String implements pflag.Value.
+func (v *releaseVersion) String() string {
+	if *v == (releaseVersion{}) {
+		return ""
+	}
+	return firecracker.Version(*v).String()
+}
+
+// Type implements pflag.Value.
+func (*releaseVersion) Type() string { return "VERSION" }
+
+// Set implements pflag.Value.
+func (v *releaseVersion) Set(text string) error {
+	parsed, err := parseVersion(text)
+	*v = releaseVersion(parsed)
+	return err
+}
+
+// parseVersion reads the version of a release that people write.
+func parseVersion(text string) (firecracker.Version, error) {
+	v, err := firecracker.ParseVersion(text)
+	if err == nil && v.IsZero() {
+		err = fmt.Errorf("%q is not a Firecracker version such as v1.12.1", text)
+	}
+	return v, err
+}

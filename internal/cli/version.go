@@ -40,7 +40,7 @@ type versions struct {
 
 func (a *app) printVersion(ctx context.Context, _ []string) error {
 	v := versions{Smartvm: buildVersion(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-	found, err := image.Find(ctx, a.firecracker, a.dataDirectory(), firecracker.Version{})
+	found, err := a.findFirecracker(ctx, firecracker.Version{})
 	if err == nil {
 		v.Firecracker = &found
 	}
