@@ -40,9 +40,10 @@ const (
 )
 
 // Pack makes a bundle that can be hosted: a directory with a kernel, a root file
-// system and manifest.json, which has their hashes and sizes and names them by
-// paths relative to itself. Files have mode 0644, the directory 0755. It appears in
-// one step when all is whole and on the disk; after a failure nothing is left of it.
+// system and manifest.json, which has their hashes and sizes and names them by URLs
+// relative to itself, so that the directory can be served from anywhere. Files have
+// mode 0644, the directory 0755. It appears in one step when all is whole and on the
+// disk; after a failure nothing is left of it.
 //
 // A root file system that is an image already is copied, and writable if it is
 // ext4. Else see [PackRootfs], also for the errors, to which Pack adds
@@ -165,6 +166,7 @@ func (p *packing) fill(ctx context.Context, d *bundleDir) (*Manifest, error) {
 		if a.SHA256, a.SizeBytes, err = d.hash(ctx, a.FileName, p.begin); err != nil {
 			return nil, err
 		}
+		a.URL, a.Path = a.Path, "" // now that the hash is known: a manifest from the web can't name paths
 	}
 	return m, d.writeManifest(m)
 }

@@ -90,10 +90,13 @@ func checkBundle(t *testing.T, dir string, m *baseimage.Manifest) {
 		t.Fatal(err)
 	}
 	for _, a := range []baseimage.ArtifactManifest{resolved.Kernel, resolved.Rootfs} {
-		content, err := os.ReadFile(a.Path)
+		content, err := os.ReadFile(strings.TrimPrefix(a.URL, "file://"))
 		if err != nil || int64(len(content)) != a.SizeBytes || fmt.Sprintf("%x", sha256.Sum256(content)) != a.SHA256 {
-			t.Errorf("%s has %d bytes, %v; not what the manifest says: %+v", a.Path, len(content), err, a)
+			t.Errorf("%s has %d bytes, %v; not what the manifest says: %+v", a.URL, len(content), err, a)
 		}
+	}
+	if hosted, err := parsed.Resolve("https://example.com/a/manifest.json"); err != nil || hosted.Kernel.URL != "https://example.com/a/vmlinux" {
+		t.Errorf("it can't be hosted: %+v, %v", hosted, err)
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 3 {
