@@ -70,7 +70,7 @@ variable, an empty variable is none, and a wrong value is a wrong command line.
       how many images the cache keeps; default: ` + strconv.Itoa(baseimage.DefaultRetention) + `
 
 Proxies are those of HTTPS_PROXY, HTTP_PROXY and NO_PROXY. With TERM=dumb no bars
-are drawn.`,
+are drawn. SOURCE_DATE_EPOCH is for image pack.`,
 		Example: `  ` + envOffline + `=1 smartvm run --image latest
   ` + envReleaseURL + `=file:///srv/mirror/releases smartvm firecracker pull v1.12.1`,
 		Args: a.noArgs,

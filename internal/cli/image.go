@@ -16,7 +16,7 @@ import (
 
 func (a *app) imageCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "image pull|ls|inspect|verify|prune|rm",
+		Use:   "image pull|ls|inspect|verify|prune|rm|pack",
 		Short: "Fetch and keep what Linux guests boot from",
 		Long: `Fetch and keep images: a kernel and a root file system that fit a Firecracker
 release, with the boot arguments that go with them. An IMAGE is one of
@@ -32,7 +32,7 @@ release, with the boot arguments that go with them. An IMAGE is one of
 		RunE: a.help,
 	}
 	cmd.AddCommand(a.imagePullCommand(), a.imageLsCommand(), a.imageInspectCommand(), a.imageVerifyCommand(), a.imagePruneCommand(),
-		a.imageRmCommand())
+		a.imageRmCommand(), a.imagePackCommand())
 	return cmd
 }
 

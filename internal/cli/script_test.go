@@ -51,7 +51,9 @@ func runScripts(t *testing.T, dir, firecracker string) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("UPDATE_GOLDEN") != "",
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"eventually": eventually, "misbehave": worlds.misbehave},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"eventually": eventually, "misbehave": worlds.misbehave, "publish": worlds.publish,
+		},
 		Setup: func(env *testscript.Env) error {
 			home, err := os.MkdirTemp(base, "") //nolint:usetesting // as above
 			if err != nil {

@@ -92,6 +92,22 @@ func (all worlds) misbehave(ts *testscript.TestScript, neg bool, args []string) 
 	all.of(ts.MkAbs(".")).site.Misbehave(args[0], fault)
 }
 
+// publish puts the files of a directory onto the site:
+//
+//	publish DIR PATH
+func (all worlds) publish(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: publish DIR PATH")
+	}
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(ts.MkAbs(args[0]), e.Name()))
+		ts.Check(err)
+		all.of(ts.MkAbs(".")).site.Put(args[1]+"/"+e.Name(), data)
+	}
+}
+
 // world is where a script gets what it downloads: a site on loopback, and the same
 // as a tree of files.
 type world struct {
