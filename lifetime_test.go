@@ -183,6 +183,8 @@ func TestFilesThatTheUserNamedStayAfterTheVM(t *testing.T) {
 	config.Logger = &firecracker.Logger{LogPath: filepath.Join(s.files, "log"), Level: "Info"}
 	config.Metrics = &firecracker.Metrics{MetricsPath: filepath.Join(s.files, "metrics")}
 	vm := s.bootConfig(config)
+	_, err := vm.Info(patient(t)) // before it answers, Firecracker writes its first metrics
+	must(t, err)
 	must(t, vm.Cleanup(patient(t)))
 	for _, path := range []string{config.Logger.LogPath, config.Metrics.MetricsPath} {
 		if info, err := os.Stat(path); err != nil || info.Size() == 0 {
