@@ -1,11 +1,9 @@
 package baseimage
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,47 +51,9 @@ func isLocked(f *os.File, at int64) (bool, error) {
 
 // isUnlinked reports whether an open file has lost its name.
 func isUnlinked(f *os.File) (bool, error) {
-	st, err := fstat(f)
-	return st.Nlink == 0, err
-}
-
-// stamp is what changes when the content of a file may have changed.
-type stamp struct {
-	device, inode uint64
-	size          int64
-	mtime, ctime  unix.Timespec
-}
-
-// attributes returns the stamp of a file, its owner and its mode bits.
-func attributes(f *os.File) (stamp, uint32, error) {
-	st, err := fstat(f)
-	return stamp{device: st.Dev, inode: st.Ino, size: st.Size, mtime: st.Mtim, ctime: st.Ctim}, st.Uid, err
-}
-
-func fstat(f *os.File) (unix.Stat_t, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return st, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
+		return false, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
 	}
-	return st, nil
-}
-
-// settle waits until a change of the file would show in its times, and reports
-// whether it would. The kernel takes them from a clock that moves some 100 to
-// 1000 times a second, so that two changes within one step look like one.
-func (s stamp) settle(ctx context.Context) bool {
-	const tries, pause = 20, time.Millisecond
-	for range tries {
-		var now unix.Timespec
-		if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now); err != nil {
-			return false
-		}
-		if now.Nano() > max(s.mtime.Nano(), s.ctime.Nano()) {
-			return true
-		}
-		if pauseFor(ctx, pause) != nil {
-			return false
-		}
-	}
-	return false // the clock was set back
+	return st.Nlink == 0, nil
 }

@@ -96,16 +96,11 @@ func unreadable(cache *os.Root, id string, err error) (Status, error) {
 func obviousDamage(dir *os.Root, rec *record) string {
 	for _, p := range parts {
 		a := rec.Manifest.artifact(p)
-		f, now, err := openPlain(dir, a.FileName)
-		if err == nil {
-			_ = f.Close()
-			if now.size != a.SizeBytes {
-				err = damaged("it has %d bytes, not %d", now.size, a.SizeBytes)
-			}
-		}
+		f, err := openSized(dir, a)
 		if err != nil {
 			return a.FileName + ": " + err.Error()
 		}
+		_ = f.Close()
 	}
 	return ""
 }

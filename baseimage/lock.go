@@ -7,6 +7,8 @@ import (
 	"os"
 	"path"
 	"time"
+
+	"github.com/smartvm/smartvm/internal/pause"
 )
 
 // locksDir has a lock file per bundle. It lies beside the bundles, so that a
@@ -67,12 +69,12 @@ func (l *bundleLock) close() { _ = l.file.Close() }
 
 // take waits for a lock until ctx ends.
 func (l *bundleLock) take(ctx context.Context, at int64, exclusive bool) error {
-	for pause := time.Millisecond; ; pause = min(2*pause, maxPause) {
+	for wait := time.Millisecond; ; wait = min(2*wait, maxPause) {
 		err := l.try(at, exclusive)
 		if !errors.Is(err, errLocked) {
 			return err
 		}
-		if err := pauseFor(ctx, pause/2+rand.N(pause)); err != nil { //nolint:gosec // nobody gains by guessing it
+		if err := pause.For(ctx, wait/2+rand.N(wait)); err != nil { //nolint:gosec // nobody gains by guessing it
 			return err
 		}
 	}
@@ -124,15 +126,3 @@ func (l *bundleLock) exclude(ctx context.Context, patient bool) error {
 
 // readmit gives back what exclude took.
 func (l *bundleLock) readmit() error { return errors.Join(l.release(lockUse), l.release(lockLook)) }
-
-// pauseFor returns nil after d, or the cause of ctx's end.
-func pauseFor(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
-}

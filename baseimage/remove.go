@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
 // gonePrefix begins the name of what is on its way out.
@@ -136,7 +137,7 @@ func isName(id string) bool {
 
 // bundleIDs returns the ids of all bundles, damaged ones among them.
 func bundleIDs(cache *os.Root) ([]string, error) {
-	names, err := namesIn(cache)
+	names, err := plainfile.NamesIn(cache)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/plainfile"
 	"github.com/smartvm/smartvm/internal/privdir"
 )
 
@@ -142,7 +143,7 @@ func (s *Store) install(ctx context.Context, bin *privdir.Dir, r Release) (err e
 		if err := dir.Chmod(name, 0o755); err != nil {
 			return err
 		}
-		if err := syncFile(dir, name); err != nil {
+		if err := plainfile.SyncIn(dir, name); err != nil {
 			return err
 		}
 	}
@@ -160,5 +161,5 @@ func (s *Store) install(ctx context.Context, bin *privdir.Dir, r Release) (err e
 		}
 		fault.Point("install: placed " + name)
 	}
-	return syncFile(bin.Root(), ".")
+	return plainfile.SyncIn(bin.Root(), ".")
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/pause"
 )
 
 // lockPace is how often a waiting caller tries again: there is no lock that can be
@@ -28,7 +30,7 @@ func lock(ctx context.Context, f *os.File, how int) error {
 		if free || err != nil {
 			return err
 		}
-		if err := wait(ctx, lockPace); err != nil {
+		if err := pause.For(ctx, lockPace); err != nil {
 			return err
 		}
 	}
@@ -46,17 +48,5 @@ func tryLock(f *os.File, how int) (bool, error) {
 		case !errors.Is(err, unix.EINTR):
 			return false, &fs.PathError{Op: "flock", Path: f.Name(), Err: err}
 		}
-	}
-}
-
-// wait returns nil after d, or the cause of ctx's end.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
 	}
 }
