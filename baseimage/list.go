@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/filelock"
 )
 
 // List returns all bundles in the cache, the most recently used first. It hashes
@@ -118,7 +119,7 @@ func inUse(cache *os.Root, id string) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	return isLocked(f, lockUse)
+	return filelock.Held(f, filelock.Byte(lockUse))
 }
 
 // Bundle returns one bundle of the cache as its description has it. It neither

@@ -3,11 +3,15 @@ package baseimage
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/filelock"
 	"github.com/smartvm/smartvm/internal/pause"
 )
 
@@ -30,10 +34,7 @@ const (
 	lockUse
 )
 
-var (
-	errLocked = errors.New("locked by somebody else")
-	errInUse  = errors.New("it is in use")
-)
+var errInUse = errors.New("it is in use")
 
 // bundleLock is an open lock file. All that is held through it goes with close.
 type bundleLock struct {
@@ -71,7 +72,7 @@ func (l *bundleLock) close() { _ = l.file.Close() }
 func (l *bundleLock) take(ctx context.Context, at int64, exclusive bool) error {
 	for wait := time.Millisecond; ; wait = min(2*wait, maxPause) {
 		err := l.try(at, exclusive)
-		if !errors.Is(err, errLocked) {
+		if !errors.Is(err, filelock.ErrLocked) {
 			return err
 		}
 		if err := pause.For(ctx, wait/2+rand.N(wait)); err != nil { //nolint:gosec // nobody gains by guessing it
@@ -84,12 +85,16 @@ func (l *bundleLock) take(ctx context.Context, at int64, exclusive bool) error {
 // for a download it is short, and for the processor it is long.
 const maxPause = 64 * time.Millisecond
 
-// try takes a lock or returns errLocked. Whoever removes a bundle removes its lock
+// try takes a lock, or returns [filelock.ErrLocked]. Whoever removes a bundle removes its lock
 // file too, and does so with every lock held. So a file without a name can turn up
 // only where nothing is held yet, and then the next one of that name counts.
 func (l *bundleLock) try(at int64, exclusive bool) error {
+	kind := filelock.Shared
+	if exclusive {
+		kind = filelock.Exclusive
+	}
 	for {
-		if err := tryLock(l.file, at, exclusive); err != nil {
+		if err := filelock.Try(l.file, filelock.Byte(at), kind); err != nil {
 			return err
 		}
 		gone, err := isUnlinked(l.file)
@@ -104,7 +109,7 @@ func (l *bundleLock) try(at int64, exclusive bool) error {
 }
 
 // release gives one lock back.
-func (l *bundleLock) release(at int64) error { return unlock(l.file, at) }
+func (l *bundleLock) release(at int64) error { return filelock.Release(l.file, filelock.Byte(at)) }
 
 // exclude takes lockLook and lockUse, or returns errInUse. The caller holds lockWork. Where it
 // would rather go on than wait for those that look, patient is false.
@@ -118,7 +123,7 @@ func (l *bundleLock) exclude(ctx context.Context, patient bool) error {
 	if err == nil {
 		err = l.try(lockUse, true)
 	}
-	if errors.Is(err, errLocked) {
+	if errors.Is(err, filelock.ErrLocked) {
 		return errors.Join(errInUse, l.release(lockLook))
 	}
 	return err
@@ -126,3 +131,12 @@ func (l *bundleLock) exclude(ctx context.Context, patient bool) error {
 
 // readmit gives back what exclude took.
 func (l *bundleLock) readmit() error { return errors.Join(l.release(lockUse), l.release(lockLook)) }
+
+// isUnlinked reports whether an open file has lost its name.
+func isUnlinked(f *os.File) (bool, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return false, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	return st.Nlink == 0, nil
+}

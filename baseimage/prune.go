@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/filelock"
 	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
@@ -193,7 +194,7 @@ func sweepLock(cache *os.Root, id string) error {
 
 // notLocked drops the error that says that somebody else is at work.
 func notLocked(err error) error {
-	if errors.Is(err, errLocked) {
+	if errors.Is(err, filelock.ErrLocked) {
 		return nil
 	}
 	return err

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/filelock"
 	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
@@ -56,7 +57,7 @@ func (s *Store) discard(ctx context.Context, cache *os.Root, id string, patient 
 	} else {
 		err = lock.try(lockWork, true)
 	}
-	if errors.Is(err, errLocked) {
+	if errors.Is(err, filelock.ErrLocked) {
 		return false, errInUse
 	}
 	if err != nil {

@@ -9,9 +9,8 @@ import (
 	"os"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/filelock"
 	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
@@ -36,7 +35,7 @@ func makeFile(ctx context.Context, dir *os.Root, name string, fill func(draft st
 	if err := sweep(dir, guard); err != nil {
 		return err
 	}
-	if err := lock(ctx, guard, unix.LOCK_SH); err != nil {
+	if err := lock(ctx, guard, filelock.Shared); err != nil {
 		return err
 	}
 	if there, err := exists(dir, name); there || err != nil {
@@ -69,8 +68,11 @@ func makeFile(ctx context.Context, dir *os.Root, name string, fill func(draft st
 // sweep removes the drafts of processes that were killed, unless somebody is at
 // work.
 func sweep(dir *os.Root, guard *os.File) error {
-	alone, err := tryLock(guard, unix.LOCK_EX)
-	if !alone || err != nil {
+	err := filelock.Try(guard, filelock.Range{}, filelock.Exclusive)
+	if errors.Is(err, filelock.ErrLocked) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	names, err := plainfile.NamesIn(dir)

@@ -8,11 +8,10 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/filelock"
 	"github.com/smartvm/smartvm/internal/plainfile"
 	"github.com/smartvm/smartvm/internal/privdir"
 )
@@ -87,7 +86,7 @@ func claimRelease(ctx context.Context, bin *os.Root, r Release) (*os.File, error
 	if err != nil {
 		return nil, err
 	}
-	if err := lock(ctx, f, unix.LOCK_EX); err != nil {
+	if err := lock(ctx, f, filelock.Exclusive); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil

@@ -3,12 +3,12 @@ package image
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/smartvm/smartvm/internal/filelock"
 	"github.com/smartvm/smartvm/internal/pause"
 )
 
@@ -22,31 +22,15 @@ func openLock(dir *os.Root, name string) (*os.File, error) {
 	return dir.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NONBLOCK, 0o600)
 }
 
-// lock takes the lock (unix.LOCK_EX, or unix.LOCK_SH) of an open lock file, and
-// waits for it until ctx ends.
-func lock(ctx context.Context, f *os.File, how int) error {
+// lock waits for the lock of an open lock file until ctx ends.
+func lock(ctx context.Context, f *os.File, kind filelock.Kind) error {
 	for {
-		free, err := tryLock(f, how)
-		if free || err != nil {
+		err := filelock.Try(f, filelock.Range{}, kind)
+		if !errors.Is(err, filelock.ErrLocked) {
 			return err
 		}
 		if err := pause.For(ctx, lockPace); err != nil {
 			return err
-		}
-	}
-}
-
-// tryLock takes the lock if nobody holds it.
-func tryLock(f *os.File, how int) (bool, error) {
-	for {
-		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return true, nil
-		case errors.Is(err, unix.EWOULDBLOCK):
-			return false, nil
-		case !errors.Is(err, unix.EINTR):
-			return false, &fs.PathError{Op: "flock", Path: f.Name(), Err: err}
 		}
 	}
 }
