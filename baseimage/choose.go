@@ -12,6 +12,7 @@ import (
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/internal/fetch"
 )
 
 // choose finds out which bundle a request means. Servers are asked once in
@@ -64,7 +65,7 @@ func (s *Store) chooseHosted(ctx context.Context, req Request) (*wanted, error) 
 }
 
 func unfit(req Request, err error) error {
-	return &errcode.Error{Code: errcode.BaseImageResolveFailed, Op: opEnsure, Subject: redact(req.Manifest), Err: err}
+	return &errcode.Error{Code: errcode.BaseImageResolveFailed, Op: opEnsure, Subject: fetch.Redact(req.Manifest), Err: err}
 }
 
 func (s *Store) chooseListed(ctx context.Context, req Request) (*wanted, error) {
@@ -177,7 +178,7 @@ func (s *Store) missing(cache *os.Root, req Request, cause error) error {
 	what := string(req.Preset)
 	switch {
 	case req.Preset == Hosted:
-		what += " " + redact(req.Manifest)
+		what += " " + fetch.Redact(req.Manifest)
 	case !req.FirecrackerVersion.IsZero():
 		what += " for Firecracker " + req.FirecrackerVersion.String()
 	}

@@ -199,6 +199,13 @@ func replaceIn(path, from, to string) error {
 	return os.WriteFile(path, bytes.Replace(data, []byte(from), []byte(to), 1), 0o600)
 }
 
+func poison(t *testing.T, s *baseimage.Store, id string) {
+	t.Helper()
+	if err := baseimage.PoisonMemory(t.Context(), s, id); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestEnsureTrustsWhatItHasHashedUntilItMayHaveChanged(t *testing.T) {
 	t.Parallel()
 	p, log := newProject(t, "hashed"), &journal{}
@@ -206,14 +213,14 @@ func TestEnsureTrustsWhatItHasHashedUntilItMayHaveChanged(t *testing.T) {
 	b := ensure(t, s, p.request())
 
 	// Verify hashes whatever is remembered.
-	baseimage.PoisonMemory(s)
+	poison(t, s, b.ID)
 	ensure(t, s, baseimage.Request{Manifest: p.manifest, Verify: true})
 	if log.String() != "" {
 		t.Fatalf("it was found damaged: %s", log)
 	}
 
 	// Any change of the inode makes the memory void, even one that leaves the content.
-	baseimage.PoisonMemory(s)
+	poison(t, s, b.ID)
 	for _, path := range []string{b.Kernel.Path, b.Rootfs.Path} {
 		if err := os.Link(path, filepath.Join(t.TempDir(), "jail")); err != nil {
 			t.Fatal(err)
@@ -225,7 +232,7 @@ func TestEnsureTrustsWhatItHasHashedUntilItMayHaveChanged(t *testing.T) {
 	}
 
 	// Without a change the memory is what counts: here it says that both are damaged.
-	baseimage.PoisonMemory(s)
+	poison(t, s, b.ID)
 	holds(t, ensure(t, s, p.request()), p.kernel, p.rootfs)
 	if got := strings.Count(log.String(), "SHA256 remembered"); got != 2 {
 		t.Errorf("%d files were not hashed again, want 2: %s", got, log)

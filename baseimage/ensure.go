@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/fetch"
 )
 
 // Ensure returns a bundle that is whole and verified, from the cache or fetched.
@@ -60,12 +61,12 @@ func (s *Store) ensure(ctx context.Context, cache *os.Root, req Request) (*Bundl
 	w, err := s.choose(ctx, cache, req)
 	if err == nil {
 		b, err := s.provide(ctx, cache, w, req)
-		if err == nil || w.cached || req.Preset != Latest || req.ForceDownload || ctx.Err() != nil || !unreachable(err) {
+		if err == nil || w.cached || req.Preset != Latest || req.ForceDownload || ctx.Err() != nil || !fetch.Unreachable(err) {
 			return b, err
 		}
 		return s.standIn(ctx, cache, req, err)
 	}
-	if req.ForceDownload || ctx.Err() != nil || !unreachable(err) {
+	if req.ForceDownload || ctx.Err() != nil || !fetch.Unreachable(err) {
 		return nil, err
 	}
 	return s.standIn(ctx, cache, req, err)

@@ -3,9 +3,6 @@ package baseimage
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"net/http"
-	"slices"
 	"syscall"
 
 	"github.com/smartvm/smartvm/errcode"
@@ -60,29 +57,5 @@ func absent(op, id string) error {
 	return &errcode.Error{
 		Code: errcode.BaseImageResolveFailed, Op: op, Subject: id,
 		Err: errors.New("it is not in the cache"), Hint: "smartvm image ls lists what is there",
-	}
-}
-
-// unreachable reports whether err means that a server could not be asked, which
-// another time may be different, and not that it has answered.
-func unreachable(err error) bool {
-	var last *errcode.Error // the innermost one knows best
-	for e, ok := errors.AsType[*errcode.Error](err); ok; e, ok = errors.AsType[*errcode.Error](e.Err) {
-		if e.Code == errcode.DownloadFailed || e.Code == errcode.VersionFetchFailed {
-			last = e
-		}
-	}
-	if last == nil {
-		return errors.Is(err, fs.ErrNotExist) // a tree of files that is not mounted
-	}
-	// Content that is not what it should be has come from somewhere.
-	if slices.ContainsFunc(last.Details, func(d errcode.Detail) bool { return d.Field == "got" }) {
-		return false
-	}
-	switch last.StatusCode {
-	case 0, http.StatusRequestTimeout, http.StatusTooManyRequests:
-		return true
-	default:
-		return last.StatusCode >= http.StatusInternalServerError
 	}
 }

@@ -2,6 +2,7 @@ package baseimage
 
 import (
 	"context"
+	"errors"
 	"os"
 	"time"
 
@@ -9,14 +10,34 @@ import (
 )
 
 // PoisonMemory makes every remembered hash wrong, so that whoever relies on one
-// finds damage.
-func PoisonMemory(s *Store) {
-	s.contents.mu.Lock()
-	defer s.contents.mu.Unlock()
-	for key, known := range s.contents.known {
-		known.sha256 = "remembered"
-		s.contents.known[key] = known
+// finds damage. It is an error if that of a file is not remembered.
+func PoisonMemory(ctx context.Context, s *Store, id string) error {
+	cache, leave, err := s.enter(false)
+	if err != nil {
+		return err
 	}
+	defer leave()
+	dir, err := openBundle(cache.Root(), id)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	rec, err := readRecord(dir, id)
+	if err != nil {
+		return err
+	}
+	for _, p := range parts {
+		// What is open for writing only can't be read, so that it must be known.
+		f, err := dir.OpenFile(rec.Manifest.artifact(p).FileName, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = s.digests.SHA256(ctx, f)
+		if err = errors.Join(err, s.digests.Learn(ctx, f, "remembered"), f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // SetClock replaces the clock by which answers of servers grow old.

@@ -71,7 +71,7 @@ func (s *Store) checkParts(ctx context.Context, dir *os.Root, rec *record, afres
 	)
 	for i, p := range parts {
 		group.Go(func() {
-			errs[i] = s.contents.check(ctx, dir, rec.Manifest.BundleID, rec.Manifest.artifact(p), afresh)
+			errs[i] = s.check(ctx, dir, rec.Manifest.artifact(p), afresh)
 		})
 	}
 	group.Wait()

@@ -7,6 +7,7 @@ import (
 	"path"
 
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
 // install gives a prepared bundle its name, which is free.
@@ -15,7 +16,7 @@ func (s *Store) install(cache *os.Root, id string) error {
 		return err
 	}
 	fault.Point("base image: installed")
-	return syncDir(cache, ".")
+	return plainfile.SyncIn(cache, ".")
 }
 
 // refill puts prepared files into a bundle that is there, its record last.
@@ -37,7 +38,7 @@ func (s *Store) refill(cache *os.Root, next *record, todo []part) error {
 		}
 		fault.Point("base image: refilled")
 	}
-	if err := syncDir(cache, id); err != nil {
+	if err := plainfile.SyncIn(cache, id); err != nil {
 		return err
 	}
 	return cache.RemoveAll(newPrefix + id)
@@ -72,23 +73,4 @@ func (s *Store) mayReplace(ctx context.Context, cache *os.Root, lock *bundleLock
 		return err
 	}
 	return lock.readmit()
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(root *os.Root, name string) error {
-	f, err := root.Open(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
-}
-
-func namesIn(dir *os.Root) ([]string, error) {
-	f, err := dir.Open(".")
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return f.Readdirnames(-1)
 }

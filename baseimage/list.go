@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/filelock"
 )
 
 // List returns all bundles in the cache, the most recently used first. It hashes
@@ -96,16 +97,11 @@ func unreadable(cache *os.Root, id string, err error) (Status, error) {
 func obviousDamage(dir *os.Root, rec *record) string {
 	for _, p := range parts {
 		a := rec.Manifest.artifact(p)
-		f, now, err := openPlain(dir, a.FileName)
-		if err == nil {
-			_ = f.Close()
-			if now.size != a.SizeBytes {
-				err = damaged("it has %d bytes, not %d", now.size, a.SizeBytes)
-			}
-		}
+		f, err := openSized(dir, a)
 		if err != nil {
 			return a.FileName + ": " + err.Error()
 		}
+		_ = f.Close()
 	}
 	return ""
 }
@@ -123,7 +119,7 @@ func inUse(cache *os.Root, id string) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	return isLocked(f, lockUse)
+	return filelock.Held(f, filelock.Byte(lockUse))
 }
 
 // Bundle returns one bundle of the cache as its description has it. It neither

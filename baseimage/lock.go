@@ -3,10 +3,16 @@ package baseimage
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/filelock"
+	"github.com/smartvm/smartvm/internal/pause"
 )
 
 // locksDir has a lock file per bundle. It lies beside the bundles, so that a
@@ -28,10 +34,7 @@ const (
 	lockUse
 )
 
-var (
-	errLocked = errors.New("locked by somebody else")
-	errInUse  = errors.New("it is in use")
-)
+var errInUse = errors.New("it is in use")
 
 // bundleLock is an open lock file. All that is held through it goes with close.
 type bundleLock struct {
@@ -67,12 +70,12 @@ func (l *bundleLock) close() { _ = l.file.Close() }
 
 // take waits for a lock until ctx ends.
 func (l *bundleLock) take(ctx context.Context, at int64, exclusive bool) error {
-	for pause := time.Millisecond; ; pause = min(2*pause, maxPause) {
+	for wait := time.Millisecond; ; wait = min(2*wait, maxPause) {
 		err := l.try(at, exclusive)
-		if !errors.Is(err, errLocked) {
+		if !errors.Is(err, filelock.ErrLocked) {
 			return err
 		}
-		if err := pauseFor(ctx, pause/2+rand.N(pause)); err != nil { //nolint:gosec // nobody gains by guessing it
+		if err := pause.For(ctx, wait/2+rand.N(wait)); err != nil { //nolint:gosec // nobody gains by guessing it
 			return err
 		}
 	}
@@ -82,12 +85,16 @@ func (l *bundleLock) take(ctx context.Context, at int64, exclusive bool) error {
 // for a download it is short, and for the processor it is long.
 const maxPause = 64 * time.Millisecond
 
-// try takes a lock or returns errLocked. Whoever removes a bundle removes its lock
+// try takes a lock, or returns [filelock.ErrLocked]. Whoever removes a bundle removes its lock
 // file too, and does so with every lock held. So a file without a name can turn up
 // only where nothing is held yet, and then the next one of that name counts.
 func (l *bundleLock) try(at int64, exclusive bool) error {
+	kind := filelock.Shared
+	if exclusive {
+		kind = filelock.Exclusive
+	}
 	for {
-		if err := tryLock(l.file, at, exclusive); err != nil {
+		if err := filelock.Try(l.file, filelock.Byte(at), kind); err != nil {
 			return err
 		}
 		gone, err := isUnlinked(l.file)
@@ -102,7 +109,7 @@ func (l *bundleLock) try(at int64, exclusive bool) error {
 }
 
 // release gives one lock back.
-func (l *bundleLock) release(at int64) error { return unlock(l.file, at) }
+func (l *bundleLock) release(at int64) error { return filelock.Release(l.file, filelock.Byte(at)) }
 
 // exclude takes lockLook and lockUse, or returns errInUse. The caller holds lockWork. Where it
 // would rather go on than wait for those that look, patient is false.
@@ -116,7 +123,7 @@ func (l *bundleLock) exclude(ctx context.Context, patient bool) error {
 	if err == nil {
 		err = l.try(lockUse, true)
 	}
-	if errors.Is(err, errLocked) {
+	if errors.Is(err, filelock.ErrLocked) {
 		return errors.Join(errInUse, l.release(lockLook))
 	}
 	return err
@@ -125,14 +132,11 @@ func (l *bundleLock) exclude(ctx context.Context, patient bool) error {
 // readmit gives back what exclude took.
 func (l *bundleLock) readmit() error { return errors.Join(l.release(lockUse), l.release(lockLook)) }
 
-// pauseFor returns nil after d, or the cause of ctx's end.
-func pauseFor(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
+// isUnlinked reports whether an open file has lost its name.
+func isUnlinked(f *os.File) (bool, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return false, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
 	}
+	return st.Nlink == 0, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/fetch"
 	"github.com/smartvm/smartvm/internal/strict"
 )
 
@@ -31,14 +32,14 @@ func loadManifest(ctx context.Context, from documents, location string) (*Manife
 	case errors.Is(err, errcode.Cancelled):
 		return nil, err
 	case err != nil:
-		return nil, &errcode.Error{Code: errcode.BaseImageManifestFailed, Op: "load base image manifest", Subject: shown(base), Err: err}
+		return nil, &errcode.Error{Code: errcode.BaseImageManifestFailed, Op: "load base image manifest", Subject: fetch.Redact(location), Err: err}
 	}
 	m, err := ParseManifest(data)
 	if err == nil {
 		m, err = m.Resolve(location)
 	}
 	if e, ok := errors.AsType[*errcode.Error](err); ok {
-		e.Subject = shown(base)
+		e.Subject = fetch.Redact(location)
 	}
 	return m, err
 }
@@ -110,13 +111,5 @@ func locate(location string) (*url.URL, error) {
 	case u.Scheme == "file" && u.Host == "" && filepath.IsAbs(u.Path), (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "":
 		return u, nil
 	}
-	return nil, fail(fmt.Errorf("%s is not an http, https or file URL", strict.Quote(shown(u))))
-}
-
-// shown is a URL for people: without user info and query, which may be secrets.
-func shown(u *url.URL) string {
-	if u.Scheme == "file" {
-		return u.Path
-	}
-	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+	return nil, fail(fmt.Errorf("%s is not an http, https or file URL", strict.Quote(fetch.Redact(location))))
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/digest"
 	"github.com/smartvm/smartvm/internal/fetch"
 )
 
@@ -17,9 +18,9 @@ import (
 const fileMode = 0o644
 
 // obtain puts a file into dir, verified, and fills in its hash and size.
-func (s *Store) obtain(ctx context.Context, dir *os.Root, id string, a *ArtifactManifest, etag string) error {
+func (s *Store) obtain(ctx context.Context, dir *os.Root, a *ArtifactManifest, etag string) error {
 	// A killed call may have fetched it.
-	if a.SHA256 == "" || s.contents.check(ctx, dir, newPrefix+id, a, false) != nil {
+	if a.SHA256 == "" || s.check(ctx, dir, a, false) != nil {
 		// Anything but a file would not be replaced, and a link be written through.
 		if err := dir.RemoveAll(a.FileName); err != nil {
 			return err
@@ -51,7 +52,7 @@ func (s *Store) download(ctx context.Context, dir *os.Root, a *ArtifactManifest,
 	if isMD5(etag) && isMD5(got.ETag) && bare(etag) != bare(got.ETag) {
 		return &errcode.Error{
 			Code: errcode.DownloadFailed, Op: "download", Subject: got.URL,
-			Err: errors.New("it is not the file of the listing"), Hint: "try again: it may be published right now",
+			Err: fmt.Errorf("it is not the file of the listing: %w", fetch.ErrWrongContent), Hint: "try again: it may be published right now",
 			Details: []errcode.Detail{{Field: "want", Message: "ETag " + bare(etag)}, {Field: "got", Message: "ETag " + bare(got.ETag)}},
 		}
 	}
@@ -88,7 +89,7 @@ func (s *Store) copyFile(ctx context.Context, dir *os.Root, a *ArtifactManifest)
 	if err != nil {
 		return err
 	}
-	sum, err := sha256Of(ctx, f)
+	sum, err := digest.Sum(ctx, f)
 	if err != nil {
 		return err
 	}

@@ -3,8 +3,6 @@ package baseimage
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -13,7 +11,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/smartvm/smartvm/internal/digest"
 	"github.com/smartvm/smartvm/internal/fetch"
+	"github.com/smartvm/smartvm/internal/plainfile"
 	"github.com/smartvm/smartvm/internal/stage"
 )
 
@@ -47,7 +47,7 @@ func inNewDir(dir string, fill func(*bundleDir) error) error {
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(d.path))
 	}
-	return syncPath(parent)
+	return plainfile.Sync(parent)
 }
 
 func (d *bundleDir) finish(fill func(*bundleDir) error) error {
@@ -57,16 +57,7 @@ func (d *bundleDir) finish(fill func(*bundleDir) error) error {
 	if err := d.root.Chmod(".", 0o755); err != nil {
 		return err
 	}
-	return syncPath(d.path)
-}
-
-// syncPath makes the names in a directory durable.
-func syncPath(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return plainfile.SyncIn(d.root, ".")
 }
 
 // copy copies a file as cheaply as the file system allows.
@@ -96,20 +87,23 @@ func (d *bundleDir) hash(ctx context.Context, name string, begin func(string, in
 	size = info.Size()
 	task := begin(name+" sha256", size)
 	defer func() { task.End(err) }()
-	h := sha256.New()
-	const chunk = 4 << 20 // so much between two looks at the context
-	for done := int64(0); done < size; {
-		if ctx.Err() != nil {
-			return "", 0, context.Cause(ctx)
-		}
-		n, err := io.CopyN(h, f, min(size-done, chunk))
-		if err != nil {
-			return "", 0, err
-		}
-		done += n
-		task.Set(done, size)
+	if sum, err = digest.Sum(ctx, io.TeeReader(f, &meter{task: task, total: size})); err != nil {
+		return "", 0, err
 	}
-	return hex.EncodeToString(h.Sum(nil)), size, f.Sync()
+	return sum, size, f.Sync()
+}
+
+// meter shows how much has been written to it.
+type meter struct {
+	task        fetch.Task
+	done, total int64 // bytes
+}
+
+// Write counts.
+func (m *meter) Write(data []byte) (int, error) {
+	m.done += int64(len(data))
+	m.task.Set(m.done, m.total)
+	return len(data), nil
 }
 
 // writeManifest writes the manifest, which has to be one that can be read.

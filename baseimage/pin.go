@@ -9,6 +9,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+
+	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
 // Pin keeps a bundle in the cache as long as its holder exists, whatever becomes
@@ -95,7 +97,7 @@ func livePins(cache *os.Root, id string) ([]string, error) {
 		return nil, err
 	}
 	defer uses.Close()
-	names, err := namesIn(uses)
+	names, err := plainfile.NamesIn(uses)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/fetch"
+	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
 // newPrefix begins the name of the directory in which a bundle is prepared. The
@@ -58,7 +60,7 @@ func (s *Store) prepare(ctx context.Context, cache *os.Root, lock *bundleLock, w
 	}
 	defer dir.Close()
 	for _, p := range todo {
-		if err := s.contents.learn(ctx, dir, id, next.Manifest.artifact(p)); err != nil {
+		if err := s.learn(ctx, dir, next.Manifest.artifact(p)); err != nil {
 			return nil, err
 		}
 	}
@@ -139,11 +141,11 @@ func (s *Store) obtainAll(ctx context.Context, dir *os.Root, want *wanted, next 
 			a.SHA256, a.SizeBytes = promised.SHA256, promised.SizeBytes
 		}
 		group.Go(func() {
-			if err := s.obtain(ctx, dir, want.Manifest.BundleID, &a, want.etags[p]); err != nil {
+			if err := s.obtain(ctx, dir, &a, want.etags[p]); err != nil {
 				cancel(fmt.Errorf("%s: %w", a.FileName, err))
 				return
 			}
-			a.URL = redact(a.URL)
+			a.URL = fetch.Redact(a.URL)
 			*next.Manifest.artifact(p) = a
 		})
 	}
@@ -180,7 +182,7 @@ func complete(dir *os.Root, rec *record) error {
 		return err
 	}
 	keep := map[string]bool{rec.Manifest.Kernel.FileName: true, rec.Manifest.Rootfs.FileName: true}
-	names, err := namesIn(dir)
+	names, err := plainfile.NamesIn(dir)
 	if err != nil {
 		return err
 	}
@@ -201,7 +203,7 @@ func complete(dir *os.Root, rec *record) error {
 	if err := writeNew(dir, recordName, data, true); err != nil {
 		return err
 	}
-	return syncDir(dir, ".")
+	return plainfile.SyncIn(dir, ".")
 }
 
 // writeNew makes a file, with durable one that is on the disk.

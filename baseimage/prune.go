@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/filelock"
+	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
 // pruneLock makes those that evict take turns, so that they don't evict more than
@@ -43,7 +45,7 @@ func (s *Store) Prune(ctx context.Context, keep ...string) (evicted []string, er
 // tidy is what Ensure does about the rest of the cache. One look at the directory
 // says whether there is anything to do.
 func (s *Store) tidy(ctx context.Context, cache *os.Root, keep string) error {
-	names, err := namesIn(cache)
+	names, err := plainfile.NamesIn(cache)
 	if err != nil {
 		return err
 	}
@@ -111,7 +113,7 @@ func (s *Store) evict(ctx context.Context, cache *os.Root, keep []string) ([]str
 // sweep removes what killed processes have left: bundles on their way out at once,
 // those that nobody prepares any more when they are older than age.
 func sweep(ctx context.Context, cache *os.Root, age time.Duration) error {
-	names, err := namesIn(cache)
+	names, err := plainfile.NamesIn(cache)
 	if err != nil {
 		return err
 	}
@@ -157,7 +159,7 @@ func sweepLocks(cache *os.Root) error {
 		return err
 	}
 	defer locks.Close()
-	ids, err := namesIn(locks)
+	ids, err := plainfile.NamesIn(locks)
 	if err != nil {
 		return err
 	}
@@ -192,7 +194,7 @@ func sweepLock(cache *os.Root, id string) error {
 
 // notLocked drops the error that says that somebody else is at work.
 func notLocked(err error) error {
-	if errors.Is(err, errLocked) {
+	if errors.Is(err, filelock.ErrLocked) {
 		return nil
 	}
 	return err

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/filelock"
+	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
 // gonePrefix begins the name of what is on its way out.
@@ -55,7 +57,7 @@ func (s *Store) discard(ctx context.Context, cache *os.Root, id string, patient 
 	} else {
 		err = lock.try(lockWork, true)
 	}
-	if errors.Is(err, errLocked) {
+	if errors.Is(err, filelock.ErrLocked) {
 		return false, errInUse
 	}
 	if err != nil {
@@ -136,7 +138,7 @@ func isName(id string) bool {
 
 // bundleIDs returns the ids of all bundles, damaged ones among them.
 func bundleIDs(cache *os.Root) ([]string, error) {
-	names, err := namesIn(cache)
+	names, err := plainfile.NamesIn(cache)
 	if err != nil {
 		return nil, err
 	}

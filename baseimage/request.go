@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/internal/fetch"
 )
 
 // Request says which bundle is wanted. The zero value means the preset latest.
@@ -87,7 +88,7 @@ func (r Request) wants(rec *record) bool {
 	v, newest := r.FirecrackerVersion, rec.Manifest.FirecrackerVersion
 	switch {
 	case r.Preset == Hosted:
-		return rec.Preset == Hosted && rec.Source.Location == redact(r.Manifest)
+		return rec.Preset == Hosted && rec.Source.Location == fetch.Redact(r.Manifest)
 	case v.IsZero():
 		return rec.Preset == r.Preset
 	default:

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/fetch"
 )
 
 // lookAround finds out which trains there are, for the error.
@@ -53,7 +54,7 @@ func (s *search) failed() error {
 func (s *search) unfinished(cause error) *errcode.Error {
 	e := &errcode.Error{
 		Code: errcode.BaseImageResolveFailed, Op: "resolve base image for firecracker", Subject: s.version.String() + " " + s.arch,
-		Details: []errcode.Detail{{Field: "bucket", Message: shown(s.base)}}, Err: cause,
+		Details: []errcode.Detail{{Field: "bucket", Message: fetch.Redact(s.base.String())}}, Err: cause,
 	}
 	for _, l := range s.looked {
 		e.Details = append(e.Details, errcode.Detail{Field: l.prefix, Message: l.outcome()})

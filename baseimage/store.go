@@ -13,6 +13,7 @@ import (
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/internal/digest"
 	"github.com/smartvm/smartvm/internal/fetch"
 	"github.com/smartvm/smartvm/internal/privdir"
 	"github.com/smartvm/smartvm/internal/stage"
@@ -87,7 +88,7 @@ type Store struct {
 	fetch    *fetch.Fetcher
 	resolver *resolver
 	space    stage.Space
-	contents contents
+	digests  digest.Memory
 	memory   memory
 	turns    turns
 	now      func() time.Time

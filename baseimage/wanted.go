@@ -2,10 +2,11 @@ package baseimage
 
 import (
 	"fmt"
-	"net/url"
 	"path"
 	"strings"
 	"time"
+
+	"github.com/smartvm/smartvm/internal/fetch"
 )
 
 // wanted is a bundle that somebody asked for. Its manifest may lack hashes and
@@ -22,7 +23,7 @@ type wanted struct {
 func hosted(m *Manifest, location string, now time.Time) *wanted {
 	return &wanted{record: record{
 		Preset: Hosted, Manifest: *m, FitsFrom: m.FirecrackerVersion,
-		Source: Source{Location: redact(location), ResolvedAt: now},
+		Source: Source{Location: fetch.Redact(location), ResolvedAt: now},
 	}}
 }
 
@@ -36,7 +37,7 @@ func listed(r *resolved, preset Preset, now time.Time) *wanted {
 	return &wanted{
 		record: record{
 			Preset: preset, FitsFrom: r.FirecrackerVersion,
-			Source: Source{Location: redact(strings.TrimSuffix(r.Kernel.URL, path.Base(r.Kernel.Key))), ResolvedAt: now},
+			Source: Source{Location: fetch.Redact(strings.TrimSuffix(r.Kernel.URL, path.Base(r.Kernel.Key))), ResolvedAt: now},
 			Manifest: Manifest{
 				SchemaVersion: schemaVersion, BundleID: listedID(r), Arch: r.Arch, FirecrackerVersion: r.FirecrackerVersion,
 				Name:       fmt.Sprintf("Firecracker CI %s, %s", path.Base(r.Kernel.Key), path.Base(r.Rootfs.Key)),
@@ -109,24 +110,13 @@ func (w *wanted) update(r *record) record {
 	for _, p := range parts {
 		a := next.Manifest.artifact(p)
 		a.SHA256, a.SizeBytes = r.Manifest.artifact(p).SHA256, r.Manifest.artifact(p).SizeBytes
-		a.URL = redact(a.URL)
+		// What is fetched again from such a record may need what is taken out, and then
+		// the manifest has to be read first, which Ensure does whenever it can.
+		a.URL = fetch.Redact(a.URL)
 	}
 	next.Preset, next.FitsFrom, next.Source.Location = w.Preset, w.FitsFrom, w.Source.Location
 	if next.Manifest != r.Manifest || next.Source.Location != r.Source.Location {
 		next.Source.ResolvedAt = w.Source.ResolvedAt
 	}
 	return next
-}
-
-// redact takes what may be secret out of a location that is kept: user info, and
-// the query, which signs many a URL. What is fetched again from such a record may
-// need it, and then a manifest or a listing has to be read first, which Ensure does
-// whenever it can.
-func redact(location string) string {
-	u, err := url.Parse(location)
-	if err != nil || u.Scheme == "" {
-		return location // a path
-	}
-	u.User, u.RawQuery, u.ForceQuery, u.Fragment = nil, "", false, ""
-	return u.String()
 }

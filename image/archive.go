@@ -11,6 +11,7 @@ import (
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/internal/digest"
 	"github.com/smartvm/smartvm/internal/fetch"
+	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
 // maxArchive bounds a release archive, in bytes: those with debugging symbols
@@ -45,7 +46,7 @@ func (s *Store) fetchArchive(ctx context.Context, bin *os.Root, r Release) error
 
 // hasArchive reports whether a call that was killed has left the whole archive.
 func (s *Store) hasArchive(ctx context.Context, bin *os.Root, name, want string) bool {
-	f, _, err := openPlain(bin, name)
+	f, _, err := plainfile.OpenIn(bin, name)
 	if err != nil {
 		return false
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/internal/pause"
 	"github.com/smartvm/smartvm/internal/proc"
 )
 
@@ -148,13 +149,13 @@ func askVersion(ctx context.Context, path, program string) (firecracker.Version,
 // that another goroutine starts at that time holds the file open for writing until
 // it executes something itself, and so long ours can't be executed.
 func outputOfNew(ctx context.Context, path string, args ...string) ([]byte, error) {
-	const pause = 5 * time.Millisecond
+	const pace = 5 * time.Millisecond
 	for {
 		out, err := proc.Output(ctx, path, args...)
 		if !errors.Is(err, unix.ETXTBSY) {
 			return out, err
 		}
-		if given := wait(ctx, pause); given != nil {
+		if given := pause.For(ctx, pace); given != nil {
 			return nil, errors.Join(err, given)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/smartvm/smartvm/internal/plainfile"
 	"github.com/smartvm/smartvm/internal/unpack"
 )
 
@@ -19,7 +20,7 @@ const sumsName = "SHA256SUMS"
 // with the hashes in it, and returns these as a text of the same form. The archive
 // has one directory, release-vX.Y.Z-ARCH, which lists more files than it holds.
 func unpackRelease(ctx context.Context, bin, dir *os.Root, r Release) (record []byte, err error) {
-	archive, _, err := openPlain(bin, r.archiveName())
+	archive, _, err := plainfile.OpenIn(bin, r.archiveName())
 	if err != nil {
 		return nil, err
 	}

@@ -9,9 +9,9 @@ import (
 	"os"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/filelock"
+	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
 const (
@@ -35,7 +35,7 @@ func makeFile(ctx context.Context, dir *os.Root, name string, fill func(draft st
 	if err := sweep(dir, guard); err != nil {
 		return err
 	}
-	if err := lock(ctx, guard, unix.LOCK_SH); err != nil {
+	if err := lock(ctx, guard, filelock.Shared); err != nil {
 		return err
 	}
 	if there, err := exists(dir, name); there || err != nil {
@@ -51,7 +51,7 @@ func makeFile(ctx context.Context, dir *os.Root, name string, fill func(draft st
 		return err
 	}
 	fault.Point("draft: filled")
-	if err := syncFile(dir, draft); err != nil {
+	if err := plainfile.SyncIn(dir, draft); err != nil {
 		return err
 	}
 	// A second name, since a rename would replace a file that came meanwhile.
@@ -62,26 +62,33 @@ func makeFile(ctx context.Context, dir *os.Root, name string, fill func(draft st
 		return fmt.Errorf("give the file its name: %w", err)
 	}
 	fault.Point("draft: named")
-	return syncFile(dir, ".")
+	return plainfile.SyncIn(dir, ".")
 }
 
 // sweep removes the drafts of processes that were killed, unless somebody is at
 // work.
 func sweep(dir *os.Root, guard *os.File) error {
-	alone, err := tryLock(guard, unix.LOCK_EX)
-	if !alone || err != nil {
-		return err
+	err := filelock.Try(guard, filelock.Range{}, filelock.Exclusive)
+	if errors.Is(err, filelock.ErrLocked) {
+		return nil
 	}
-	all, err := dir.Open(".")
 	if err != nil {
 		return err
 	}
-	defer all.Close()
-	names, err := all.Readdirnames(-1)
+	names, err := plainfile.NamesIn(dir)
 	for _, name := range names {
 		if strings.HasPrefix(name, draftPrefix) {
 			err = errors.Join(err, dir.RemoveAll(name))
 		}
 	}
 	return err
+}
+
+// exists reports whether there is anything of that name, be it a dangling link.
+func exists(dir *os.Root, name string) (bool, error) {
+	_, err := dir.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }

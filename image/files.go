@@ -12,6 +12,7 @@ import (
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/internal/fetch"
+	"github.com/smartvm/smartvm/internal/plainfile"
 	"github.com/smartvm/smartvm/internal/privdir"
 )
 
@@ -74,7 +75,7 @@ func (s *Store) downloadFile(ctx context.Context, op string, src FileSource, dir
 // hasFile reports whether the file is there and is what src demands. What can't
 // be read is as good as missing: the download replaces it, or says why not.
 func (s *Store) hasFile(ctx context.Context, dir *os.Root, name string, src FileSource) bool {
-	f, info, err := openPlain(dir, name)
+	f, info, err := plainfile.OpenIn(dir, name)
 	if err != nil {
 		return false
 	}

@@ -8,11 +8,11 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/filelock"
+	"github.com/smartvm/smartvm/internal/plainfile"
 	"github.com/smartvm/smartvm/internal/privdir"
 )
 
@@ -86,7 +86,7 @@ func claimRelease(ctx context.Context, bin *os.Root, r Release) (*os.File, error
 	if err != nil {
 		return nil, err
 	}
-	if err := lock(ctx, f, unix.LOCK_EX); err != nil {
+	if err := lock(ctx, f, filelock.Exclusive); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
@@ -142,7 +142,7 @@ func (s *Store) install(ctx context.Context, bin *privdir.Dir, r Release) (err e
 		if err := dir.Chmod(name, 0o755); err != nil {
 			return err
 		}
-		if err := syncFile(dir, name); err != nil {
+		if err := plainfile.SyncIn(dir, name); err != nil {
 			return err
 		}
 	}
@@ -160,5 +160,5 @@ func (s *Store) install(ctx context.Context, bin *privdir.Dir, r Release) (err e
 		}
 		fault.Point("install: placed " + name)
 	}
-	return syncFile(bin.Root(), ".")
+	return plainfile.SyncIn(bin.Root(), ".")
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/internal/fetch"
 )
 
 const opLatest = "look up the newest firecracker"
@@ -81,8 +82,7 @@ func parseTag(target string) (firecracker.Version, error) {
 	before, tag := path.Split(u.Path)
 	v, ok := exactVersion(tag)
 	if !ok || !strings.HasSuffix(before, "/tag/") {
-		shown := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path} // the rest may be secret
-		return firecracker.Version{}, fmt.Errorf("it leads to %q, which is not the page of a release", shown.String())
+		return firecracker.Version{}, fmt.Errorf("it leads to %q, which is not the page of a release", fetch.Redact(target))
 	}
 	return v, nil
 }

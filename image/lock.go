@@ -3,11 +3,13 @@ package image
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/filelock"
+	"github.com/smartvm/smartvm/internal/pause"
 )
 
 // lockPace is how often a waiting caller tries again: there is no lock that can be
@@ -20,43 +22,15 @@ func openLock(dir *os.Root, name string) (*os.File, error) {
 	return dir.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NONBLOCK, 0o600)
 }
 
-// lock takes the lock (unix.LOCK_EX, or unix.LOCK_SH) of an open lock file, and
-// waits for it until ctx ends.
-func lock(ctx context.Context, f *os.File, how int) error {
+// lock waits for the lock of an open lock file until ctx ends.
+func lock(ctx context.Context, f *os.File, kind filelock.Kind) error {
 	for {
-		free, err := tryLock(f, how)
-		if free || err != nil {
+		err := filelock.Try(f, filelock.Range{}, kind)
+		if !errors.Is(err, filelock.ErrLocked) {
 			return err
 		}
-		if err := wait(ctx, lockPace); err != nil {
+		if err := pause.For(ctx, lockPace); err != nil {
 			return err
 		}
-	}
-}
-
-// tryLock takes the lock if nobody holds it.
-func tryLock(f *os.File, how int) (bool, error) {
-	for {
-		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return true, nil
-		case errors.Is(err, unix.EWOULDBLOCK):
-			return false, nil
-		case !errors.Is(err, unix.EINTR):
-			return false, &fs.PathError{Op: "flock", Path: f.Name(), Err: err}
-		}
-	}
-}
-
-// wait returns nil after d, or the cause of ctx's end.
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
 	}
 }

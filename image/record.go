@@ -10,6 +10,7 @@ import (
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/internal/plainfile"
 	"github.com/smartvm/smartvm/internal/privdir"
 )
 
@@ -58,7 +59,7 @@ func (s *Store) check(ctx context.Context, bin *os.Root, r Release, hash func(co
 
 // hashPlain hashes a program: a regular file that may be executed.
 func hashPlain(ctx context.Context, dir *os.Root, name string, hash func(context.Context, *os.File) (string, error)) (string, error) {
-	f, info, err := openPlain(dir, name)
+	f, info, err := plainfile.OpenIn(dir, name)
 	if err != nil {
 		return "", err
 	}
@@ -74,7 +75,7 @@ const maxText = 256 << 10
 
 // readPlain returns the content of a small regular file.
 func readPlain(dir *os.Root, name string) ([]byte, error) {
-	f, _, err := openPlain(dir, name)
+	f, _, err := plainfile.OpenIn(dir, name)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/image"
+	"github.com/smartvm/smartvm/internal/filelock"
 	"github.com/smartvm/smartvm/internal/hosttest"
 )
 
@@ -249,7 +250,7 @@ func TestDraftsOfTheDeadAreRemovedAndThoseOfTheLivingAreNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer living.Close()
-	if err := unix.Flock(int(living.Fd()), unix.LOCK_SH); err != nil {
+	if err := filelock.Try(living, filelock.Range{}, filelock.Shared); err != nil {
 		t.Fatal(err)
 	}
 	for i, alive := range []bool{true, false} {
@@ -259,7 +260,7 @@ func TestDraftsOfTheDeadAreRemovedAndThoseOfTheLivingAreNot(t *testing.T) {
 		if _, err := os.Stat(dir + "/.new-DEAD"); (err == nil) != alive {
 			t.Errorf("somebody is at work: %t, the draft: %v", alive, err)
 		}
-		if err := unix.Flock(int(living.Fd()), unix.LOCK_UN); err != nil {
+		if err := filelock.Release(living, filelock.Range{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,8 +10,11 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/pause"
 )
 
 // ErrChanged is matched by the error about a file that was written to while it was read.
@@ -19,34 +22,35 @@ var ErrChanged = errors.New("the file changed while it was read")
 
 // Memory remembers hashes for as long as the file stays the same: its device,
 // inode, size, mtime and ctime. Whatever writes to a file changes its ctime, which
-// can't be set. The zero value is ready to use, from several goroutines.
+// can't be set. There is one hash for each name that files were opened with, that
+// of the last one. The zero value is ready to use, from several goroutines.
 type Memory struct {
 	mu    sync.Mutex
-	known map[inode]entry
+	known map[string]entry // by the name of the open file
 }
-
-type inode struct{ device, number uint64 }
 
 type entry struct {
 	stamp  stamp
 	sha256 string
 }
 
-// stamp changes when the content of a file may have changed.
+// stamp changes when the content behind a name may have changed.
 type stamp struct {
-	size         int64
-	mtime, ctime unix.Timespec
+	device, inode uint64
+	size          int64
+	mtime, ctime  unix.Timespec
 }
 
 // SHA256 returns the hash of all of f, which is open for reading, as 64 lower-case
 // hexadecimal digits. The file is read only if it is not known; its offset stays.
+// The error matches [ErrChanged] when the file was changed meanwhile.
 func (m *Memory) SHA256(ctx context.Context, f *os.File) (string, error) {
-	id, now, err := look(f)
+	now, err := look(f)
 	if err != nil {
 		return "", err
 	}
 	m.mu.Lock()
-	known, ok := m.known[id]
+	known, ok := m.known[f.Name()]
 	m.mu.Unlock()
 	if ok && known.stamp == now {
 		return known.sha256, nil
@@ -56,53 +60,73 @@ func (m *Memory) SHA256(ctx context.Context, f *os.File) (string, error) {
 
 // Afresh is SHA256, but reads the file whatever is known.
 func (m *Memory) Afresh(ctx context.Context, f *os.File) (string, error) {
-	id, before, err := look(f)
+	before, err := look(f)
 	if err != nil {
 		return "", err
 	}
-	lasting, err := before.lasting()
-	if err != nil {
-		return "", err
-	}
+	lasting := before.settle(ctx)
 	sum, err := Sum(ctx, io.NewSectionReader(f, 0, before.size))
 	if err != nil {
 		return "", err
 	}
-	switch _, after, err := look(f); {
+	switch after, err := look(f); {
 	case err != nil:
 		return "", err
 	case after != before:
 		return "", &fs.PathError{Op: "hash", Path: f.Name(), Err: ErrChanged}
 	}
-	if !lasting {
-		return sum, nil
+	if lasting {
+		m.remember(f.Name(), entry{before, sum})
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.known == nil {
-		m.known = make(map[inode]entry)
-	}
-	m.known[id] = entry{before, sum}
 	return sum, nil
 }
 
-func look(f *os.File) (inode, stamp, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return inode{}, stamp{}, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
+// Learn takes over the hash of f from somebody who has just verified its content
+// on the way to its place.
+func (m *Memory) Learn(ctx context.Context, f *os.File, sha256 string) error {
+	now, err := look(f)
+	if err == nil && now.settle(ctx) {
+		m.remember(f.Name(), entry{now, sha256})
 	}
-	return inode{st.Dev, st.Ino}, stamp{st.Size, st.Mtim, st.Ctim}, nil
+	return err
 }
 
-// lasting reports whether a later write would show. The times of a file come from
-// a clock that moves some hundred times a second: within the step in which a file
-// was changed, it can be changed again without a trace.
-func (s stamp) lasting() (bool, error) {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now); err != nil {
-		return false, os.NewSyscallError("clock_gettime", err)
+func (m *Memory) remember(name string, e entry) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.known == nil {
+		m.known = make(map[string]entry)
 	}
-	return now.Nano() > max(s.mtime.Nano(), s.ctime.Nano()), nil
+	m.known[name] = e
+}
+
+func look(f *os.File) (stamp, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return stamp{}, &fs.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	return stamp{device: st.Dev, inode: st.Ino, size: st.Size, mtime: st.Mtim, ctime: st.Ctim}, nil
+}
+
+// settle waits until a later write to the file would show, and reports whether it
+// would. The times of a file come from a clock that moves some 100 to 1000 times a
+// second: within the step in which a file was changed, it can be changed again
+// without a trace.
+func (s stamp) settle(ctx context.Context) bool {
+	const tries, step = 20, time.Millisecond
+	for range tries {
+		var now unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now); err != nil {
+			return false
+		}
+		if now.Nano() > s.ctime.Nano() {
+			return true
+		}
+		if pause.For(ctx, step) != nil {
+			return false
+		}
+	}
+	return false // the clock was set back
 }
 
 // chunk fits the second-level cache of a processor, with what else is there.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/filelock"
 	"github.com/smartvm/smartvm/internal/proc"
 )
 
@@ -105,14 +106,9 @@ func (f *Fetcher) lock(ctx context.Context, p *part) (seen record, err error) {
 	ticker := time.NewTicker(lockPace)
 	defer ticker.Stop()
 	for told := false; ; told = true {
-		err := unix.Flock(int(p.file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return seen, nil
-		case errors.Is(err, unix.EINTR):
-			continue
-		case !errors.Is(err, unix.EWOULDBLOCK):
-			return seen, &fs.PathError{Op: "flock", Path: p.partName(), Err: err}
+		err := filelock.Try(p.file, filelock.Range{}, filelock.Exclusive)
+		if !errors.Is(err, filelock.ErrLocked) {
+			return seen, err
 		}
 		if r := readRecord(p.dir, p.recordName()); r.Inode == p.inode {
 			seen = r
@@ -153,7 +149,7 @@ func (p *part) share(ctx context.Context, seen record) (*Result, error) {
 		return nil, nil //nolint:nilnil // there is nothing to share, which is no failure
 	}
 	// Others wait for the lock, and may look at the file at the same time.
-	if err := unix.Flock(int(p.file.Fd()), unix.LOCK_UN); err != nil {
+	if err := filelock.Release(p.file, filelock.Range{}); err != nil {
 		return nil, err
 	}
 	info, err := p.file.Stat()

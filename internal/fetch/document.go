@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+
+	"github.com/smartvm/smartvm/internal/pause"
 )
 
 // Bytes returns a document of at most limit bytes. Its errors are those of File.
@@ -60,8 +62,8 @@ func (f *Fetcher) repeat(ctx context.Context, u *url.URL, try func() error) erro
 			return err
 		}
 		f.warn(ctx, shown(u), err, wait)
-		if pause(ctx, wait); ctx.Err() != nil {
-			return context.Cause(ctx)
+		if err := pause.For(ctx, wait); err != nil {
+			return err
 		}
 	}
 }

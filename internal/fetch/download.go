@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/pause"
 )
 
 // download is one file on its way.
@@ -59,8 +61,8 @@ func (d *download) fetch(ctx context.Context) error {
 			return err
 		}
 		d.fetcher.warn(ctx, shown(d.source.url), err, wait)
-		if pause(ctx, wait); ctx.Err() != nil {
-			return context.Cause(ctx)
+		if err := pause.For(ctx, wait); err != nil {
+			return err
 		}
 	}
 }

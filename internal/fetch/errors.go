@@ -46,20 +46,14 @@ func (r *refusal) Error() string {
 	return text
 }
 
-// again reports whether the server may think better of it.
-func (r *refusal) again() bool {
-	switch r.status {
-	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-		return true
-	}
-	return r.status >= http.StatusInternalServerError
-}
-
 // mismatch is content that is not what the source promised.
 type mismatch struct{ what, want, got string }
 
 // Error says what differs.
 func (m *mismatch) Error() string { return fmt.Sprintf("its %s is %s, want %s", m.what, m.got, m.want) }
+
+// Is matches [ErrWrongContent].
+func (m *mismatch) Is(target error) bool { return target == ErrWrongContent }
 
 // shortage is a disk that can't take the rest of the file.
 type shortage struct{ need, free int64 }

@@ -7,12 +7,11 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
-var (
-	errChanged    = errors.New("it changed while it was copied")
-	errNotRegular = errors.New("not a regular file")
-)
+var errChanged = errors.New("it changed while it was copied")
 
 // openLocal opens the file of a file URL. Links are followed, and a FIFO is not
 // waited for.
@@ -23,7 +22,7 @@ func openLocal(path string) (*os.File, os.FileInfo, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = &os.PathError{Op: "open", Path: path, Err: errNotRegular}
+		err = &os.PathError{Op: "open", Path: path, Err: plainfile.ErrIrregular}
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())

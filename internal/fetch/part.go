@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/plainfile"
 	"github.com/smartvm/smartvm/internal/proc"
 )
 
@@ -157,7 +158,7 @@ func (p *part) commit() error {
 	// After the rename, for without a record the content would be fetched again.
 	err := remove(p.dir, p.recordName())
 	fault.Point("fetch: record removed")
-	return errors.Join(err, syncDir(p.dir))
+	return errors.Join(err, plainfile.SyncIn(p.dir, "."))
 }
 
 // discard removes the part. Its lock is held until it is closed.
@@ -186,13 +187,4 @@ func newPart(dir *os.Root, name string, src *source) *part {
 		limit = min(limit, src.size)
 	}
 	return &part{dir: dir, name: name, source: src, limit: limit, hash: sha256.New()}
-}
-
-// syncDir makes the names in the directory durable.
-func syncDir(dir *os.Root) error {
-	f, err := dir.Open(".")
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

@@ -1,7 +1,6 @@
 package fetch
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"math/rand/v2"
@@ -65,7 +64,7 @@ func isPermanent(err error) bool {
 		return true
 	}
 	if refused, ok := errors.AsType[*refusal](err); ok {
-		return !refused.again()
+		return !temporary(refused.status)
 	}
 	_, large := errors.AsType[*excess](err)
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
@@ -83,14 +82,4 @@ func retryAfter(value string, now time.Time) time.Duration {
 		return max(0, date.Sub(now))
 	}
 	return 0
-}
-
-// pause waits, or returns earlier when ctx ends.
-func pause(ctx context.Context, wait time.Duration) {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

@@ -80,27 +80,3 @@ func (s *source) id() string {
 	sum := sha256.Sum256([]byte(what))
 	return hex.EncodeToString(sum[:])
 }
-
-// harmless are the query keys whose values help to understand a failure: those
-// of a listing of a bucket.
-var harmless = map[string]bool{"list-type": true, "prefix": true, "delimiter": true, "max-keys": true}
-
-// shown is a URL as it may be logged: without user info and fragment, and with
-// nothing in the query that could be a signature or a token.
-func shown(u *url.URL) string {
-	clean := *u
-	clean.User, clean.Fragment, clean.RawFragment = nil, "", ""
-	if u.RawQuery != "" {
-		pairs := strings.Split(u.RawQuery, "&")
-		for i, pair := range pairs {
-			switch key, _, hasValue := strings.Cut(pair, "="); {
-			case !hasValue:
-				pairs[i] = "redacted"
-			case !harmless[key]:
-				pairs[i] = key + "=redacted"
-			}
-		}
-		clean.RawQuery = strings.Join(pairs, "&")
-	}
-	return clean.String()
-}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/filelock"
 	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
@@ -72,7 +73,7 @@ func build(dir string) (*Ledger, error) {
 		return nil, err
 	}
 	l := &Ledger{dir: dir, file: f, contents: contents{marks: map[string]time.Time{}}}
-	if err := errors.Join(tryLock(f), l.own()); err != nil {
+	if err := errors.Join(filelock.Try(f, filelock.Range{}, filelock.Exclusive), l.own()); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	fault.Point("create: ledger")
@@ -95,7 +96,7 @@ func Open(runtime, name string, kinds Kinds) (*Ledger, error) {
 }
 
 func (l *Ledger) takeOver(kinds Kinds) error {
-	if err := tryLock(l.file); err != nil {
+	if err := filelock.Try(l.file, filelock.Range{}, filelock.Exclusive); err != nil {
 		return err
 	}
 	// Between open and lock the last owner may have removed the directory and a
@@ -109,7 +110,7 @@ func (l *Ledger) takeOver(kinds Kinds) error {
 		return err
 	}
 	if !os.SameFile(held, named) {
-		return errLocked
+		return filelock.ErrLocked
 	}
 	data, err := io.ReadAll(l.file)
 	if err != nil {
@@ -293,7 +294,7 @@ func (l *Ledger) Close() error {
 func failure(op, subject string, err error) error {
 	e := &errcode.Error{Code: errcode.LedgerFailed, Op: op, Subject: subject, Err: err}
 	switch {
-	case errors.Is(err, errLocked):
+	case errors.Is(err, filelock.ErrLocked):
 		e.Code = errcode.VMOwned
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		e.Code, e.Hint = errcode.NoSpace, "free some room or choose another runtime directory (SMARTVM_RUNTIME_DIR)"

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/smartvm/smartvm/internal/filelock"
 	"github.com/smartvm/smartvm/internal/proc"
 
 	"golang.org/x/sys/unix"
@@ -49,7 +50,7 @@ func Read(runtime, name string, kinds Kinds) (*View, error) {
 		return nil, failure("read ledger", dir, err)
 	}
 	defer f.Close()
-	owned, err := isLocked(f)
+	owned, err := filelock.Held(f, filelock.Range{})
 	if err != nil {
 		return nil, failure("read ledger", dir, err)
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
 // output is the image while it is made: a file beside its final name, which gets
@@ -54,11 +56,7 @@ func (o *output) commit() error {
 	if err := os.Rename(o.path, o.name); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(o.name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return plainfile.Sync(filepath.Dir(o.name))
 }
 
 // same sees that the tools, which know the file by its path, wrote to the file

@@ -75,6 +75,15 @@ func Names(dir string) ([]string, error) {
 	return names, errors.Join(err, f.Close())
 }
 
+// Sync makes the names in a directory durable.
+func Sync(dir string) error {
+	f, err := Open(dir, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
 // Read returns what one read of a small file gives, at most a page: enough for
 // the files of /proc.
 func Read(path string) ([]byte, error) {

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
 // Create makes the file name with mode 0600 for reading and writing. It fails
@@ -39,7 +41,7 @@ func (d *Dir) WriteFile(name string, data []byte, durable bool) error {
 		return d.failed("write file", name, errors.Join(err, d.root.Remove(temporary)))
 	}
 	if durable {
-		if err := d.sync(); err != nil {
+		if err := plainfile.SyncIn(d.root, "."); err != nil {
 			return d.failed("write file", name, err)
 		}
 	}
@@ -60,15 +62,6 @@ func (d *Dir) write(name string, data []byte, durable bool) error {
 		return errors.Join(err, d.root.Remove(name))
 	}
 	return nil
-}
-
-// sync makes the names in the directory durable.
-func (d *Dir) sync() error {
-	f, err := d.root.Open(".")
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // RemoveAll removes name and, if it is a directory, all that is in it. Links are
