@@ -108,7 +108,7 @@ func (m *meter) Write(data []byte) (int, error) {
 
 // writeManifest writes the manifest, which has to be one that can be read.
 func (d *bundleDir) writeManifest(m *Manifest) error {
-	data, err := json.MarshalIndent(m, "", "  ")
+	data, err := json.MarshalIndent(m, "", "  ") //nolint:musttag,nolintlint // as in encode
 	if err != nil {
 		return err
 	}
