@@ -108,7 +108,7 @@ func (m *meter) Write(data []byte) (int, error) {
 
 // writeManifest writes the manifest, which has to be one that can be read.
 func (d *bundleDir) writeManifest(m *Manifest) error {
-	data, err := json.MarshalIndent(m, "", "  ") //nolint:musttag // a version is written as text
+	data, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
 	}

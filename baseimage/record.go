@@ -89,7 +89,7 @@ func (r *record) mistakes(id string) []errcode.Detail {
 
 // encode returns the content of bundle.json, which can be read again.
 func (r *record) encode() ([]byte, error) {
-	data, err := json.MarshalIndent(r, "", "  ") //nolint:musttag // a version is written as text
+	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return nil, err
 	}

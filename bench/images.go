@@ -148,7 +148,7 @@ func (g *gallery) serve(ctx context.Context) error {
 
 func (g *gallery) curl(ctx context.Context) (time.Duration, error) {
 	path := filepath.Join(g.data, downloads, rootfsFile)
-	defer os.Remove(path)
+	defer func() { _ = os.Remove(path) }()
 	began := time.Now()
 	if out, err := exec.CommandContext(ctx, "curl", "--silent", "--show-error", "--fail", "--output", path, g.url).CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("curl: %w: %s", err, out)
