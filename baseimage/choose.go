@@ -47,7 +47,7 @@ func (s *Store) choose(ctx context.Context, cache *os.Root, req Request) (*wante
 }
 
 func (s *Store) chooseHosted(ctx context.Context, req Request) (*wanted, error) {
-	m, err := loadManifest(ctx, s.fetch, req.Manifest)
+	m, err := loadManifest(ctx, s.fetch, req.Manifest, &s.manifests)
 	if err != nil {
 		return nil, err
 	}

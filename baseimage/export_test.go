@@ -31,7 +31,7 @@ var (
 
 // LoadManifest is what the cache reads manifests with.
 func LoadManifest(ctx context.Context, from Documents, location string) (*Manifest, error) {
-	return loadManifest(ctx, from, location)
+	return loadManifest(ctx, from, location, new(readings[Manifest]))
 }
 
 // Resolved and Object are what the resolver returns.

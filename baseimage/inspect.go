@@ -47,7 +47,9 @@ func (s *Store) inspect(ctx context.Context, cache *os.Root, want *wanted, afres
 		return nil, err
 	}
 	defer dir.Close()
-	found.rec, err = readRecord(dir, id)
+	found.rec, err = readRecordAs(dir, func(text []byte) (*record, error) {
+		return s.records.of(id, text, func() (*record, error) { return parseRecord(text, id) })
+	})
 	if d, ok := errors.AsType[*damage](err); ok {
 		found.fault = d
 		return found, nil
@@ -114,6 +116,10 @@ func openBundle(cache *os.Root, id string) (*os.Root, error) {
 // readRecord reads bundle.json in the directory of the bundle id. What is wrong with
 // its content is a *damage.
 func readRecord(dir *os.Root, id string) (*record, error) {
+	return readRecordAs(dir, func(text []byte) (*record, error) { return parseRecord(text, id) })
+}
+
+func readRecordAs(dir *os.Root, parse func([]byte) (*record, error)) (*record, error) {
 	f, _, err := openPlain(dir, recordName)
 	if d, ok := errors.AsType[*damage](err); ok {
 		return nil, damaged("%s: %v", recordName, d)
@@ -128,7 +134,7 @@ func readRecord(dir *os.Root, id string) (*record, error) {
 	}
 	var rec *record
 	if err == nil {
-		rec, err = parseRecord(data, id)
+		rec, err = parse(data)
 	}
 	if err != nil {
 		return nil, damaged("%s: %v", recordName, err)

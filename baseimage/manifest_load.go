@@ -22,7 +22,7 @@ type documents interface {
 // absolute. The code of a failure is BASE_IMAGE_MANIFEST_FAILED when it can't be
 // had, with that of the download inside; CANCELLED when ctx has ended; and
 // INVALID_BASE_IMAGE_MANIFEST when it breaks its rules.
-func loadManifest(ctx context.Context, from documents, location string) (*Manifest, error) {
+func loadManifest(ctx context.Context, from documents, location string, known *readings[Manifest]) (*Manifest, error) {
 	base, err := locate(location)
 	if err != nil {
 		return nil, err
@@ -34,10 +34,13 @@ func loadManifest(ctx context.Context, from documents, location string) (*Manife
 	case err != nil:
 		return nil, &errcode.Error{Code: errcode.BaseImageManifestFailed, Op: "load base image manifest", Subject: fetch.Redact(location), Err: err}
 	}
-	m, err := ParseManifest(data)
-	if err == nil {
-		m, err = m.Resolve(location)
-	}
+	m, err := known.of(location, data, func() (*Manifest, error) {
+		m, err := ParseManifest(data)
+		if err != nil {
+			return nil, err
+		}
+		return m.Resolve(location)
+	})
 	if e, ok := errors.AsType[*errcode.Error](err); ok {
 		e.Subject = fetch.Redact(location)
 	}

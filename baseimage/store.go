@@ -84,14 +84,16 @@ type Options struct {
 // A bundle appears, is replaced and disappears by renames of its whole directory;
 // its files are repaired by renames one by one, to the content that was promised.
 type Store struct {
-	opts     Options
-	fetch    *fetch.Fetcher
-	resolver *resolver
-	space    stage.Space
-	digests  digest.Memory
-	memory   memory
-	turns    turns
-	now      func() time.Time
+	opts      Options
+	fetch     *fetch.Fetcher
+	resolver  *resolver
+	space     stage.Space
+	digests   digest.Memory
+	memory    memory
+	records   readings[record]
+	manifests readings[Manifest]
+	turns     turns
+	now       func() time.Time
 
 	mu     sync.Mutex
 	closed bool
