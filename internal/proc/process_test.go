@@ -227,6 +227,9 @@ func TestThreadsAreCountedUntilTheEnd(t *testing.T) {
 	if got := of.Now(); got != 0 {
 		t.Errorf("a child that has ended has %d threads", got)
 	}
+	if _, err := child.CountThreads(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("threads of a child that was waited for: %v, want what callers take for its end", err)
+	}
 }
 
 func TestSeccompFiltersAreRead(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -37,12 +38,13 @@ func (p *Process) procPath(name string) string {
 // Counter counts the threads of a process at the price of one short system call.
 type Counter struct{ fd int }
 
-// CountThreads returns a counter, to be closed.
+// CountThreads returns a counter, to be closed. The error matches [fs.ErrNotExist]
+// when the process has ended and was waited for.
 func (p *Process) CountThreads() (Counter, error) {
 	path := p.procPath("task")
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return Counter{-1}, &os.PathError{Op: "open", Path: path, Err: err}
+		return Counter{-1}, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	return Counter{fd}, nil
 }
