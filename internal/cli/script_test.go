@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,11 +64,22 @@ func runScripts(t *testing.T, dir, firecracker string) {
 			env.Setenv("SMARTVM_DATA_DIR", opts.DataDir)
 			env.Setenv("SMARTVM_RUNTIME_DIR", opts.RuntimeDir)
 			env.Setenv("SMARTVM_FIRECRACKER", firecracker)
+			env.Setenv("PATH", withoutFirecracker(env.Getenv("PATH")))
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // each of the many processes would wait a second
 			env.Defer(func() { removeVMs(t, filepath.Base(env.WorkDir), opts) })
 			return worlds.of(env.WorkDir).furnish(t, env)
 		},
 	})
+}
+
+// withoutFirecracker leaves out of a PATH the directories that have a Firecracker,
+// so that scripts find the same on every machine.
+func withoutFirecracker(path string) string {
+	dirs := slices.DeleteFunc(filepath.SplitList(path), func(dir string) bool {
+		_, err := os.Stat(filepath.Join(dir, "firecracker"))
+		return err == nil
+	})
+	return strings.Join(dirs, string(filepath.ListSeparator))
 }
 
 // removeVMs removes the VMs that a script has left, which is its failure.
