@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
 
+	"github.com/smartvm/smartvm/baseimage"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/vmconfig"
 )
@@ -128,19 +129,50 @@ func TestAgeHasOneUnit(t *testing.T) {
 	}
 }
 
+func TestSizesAreToldInTheUnitThatSuitsThem(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int64]string{
+		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1<<20 - 1: "1.0 MiB", 84 << 20: "84.0 MiB", 3 << 29: "1.5 GiB", 1<<63 - 1: "8.0 EiB",
+	} {
+		if got := byteSize(n); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+}
+
+func TestAWordForAnImageMeansOneThing(t *testing.T) {
+	t.Parallel()
+	hosted := func(manifest string) baseimage.Request {
+		return baseimage.Request{Preset: baseimage.Hosted, Manifest: manifest}
+	}
+	for word, want := range map[string]baseimage.Request{
+		"latest": {Preset: baseimage.Latest}, "lts": {Preset: baseimage.LTS}, "hosted": {Preset: baseimage.Hosted},
+		"https://example.com/m": hosted("https://example.com/m"), "file:///m": hosted("file:///m"), "./m": hosted("./m"),
+		"m.json": hosted("m.json"), "dir/latest": hosted("dir/latest"), "/m": hosted("/m"),
+		"web-v1": {ID: "web-v1"}, "Latest": {ID: "Latest"}, "v1.7": {ID: "v1.7"},
+	} {
+		if got, err := imageRequest(word); err != nil || got != want {
+			t.Errorf("%q: %+v, %v; want %+v", word, got, err, want)
+		}
+	}
+	if got, err := imageRequest(""); err == nil {
+		t.Errorf("nothing is taken as %+v", got)
+	}
+}
+
 func FuzzFlagValues(f *testing.F) {
-	for _, seed := range []string{"512M", "a,ro,id=x", "3:v.sock", "ctrl-]", "debug", ",", "=", ":"} {
+	for _, seed := range []string{"512M", "a,ro,id=x", "3:v.sock", "ctrl-]", "debug", "v1.12.1", ",", "=", ":"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		memory, key, level := new(mebibytes), new(controlKey), new(logLevel)
-		for _, value := range []pflag.Value{memory, key, level, new(driveFlags), new(vsockFlag), new(wholeNumber)} {
+		memory, key, level, version := new(mebibytes), new(controlKey), new(logLevel), new(releaseVersion)
+		for _, value := range []pflag.Value{memory, key, level, version, new(driveFlags), new(vsockFlag), new(wholeNumber)} {
 			if value.Set(text) != nil {
 				continue
 			}
 			printed := value.String()
 			switch value {
-			case memory, key, level: // what is printed means the same
+			case memory, key, level, version: // what is printed means the same
 				if err := value.Set(printed); err != nil || value.String() != printed {
 					t.Errorf("%s %q: %q, %v", value.Type(), text, printed, err)
 				}
