@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -95,10 +94,6 @@ func (l *launch) awaitGuest(ctx context.Context) error {
 	if err == nil {
 		defer threads.Close()
 		err = l.until(ctx, l.vm.gone, func() (bool, error) { return l.guestRuns(threads) })
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		// It has ended, and nothing of it is left in /proc. How it ended is known in a moment.
-		err = l.until(ctx, l.vm.gone, func() (bool, error) { return false, nil })
 	}
 	switch {
 	case errors.Is(err, errTooLong):

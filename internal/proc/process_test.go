@@ -227,8 +227,13 @@ func TestThreadsAreCountedUntilTheEnd(t *testing.T) {
 	if got := of.Now(); got != 0 {
 		t.Errorf("a child that has ended has %d threads", got)
 	}
-	if _, err := child.CountThreads(); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("threads of a child that was waited for: %v, want what callers take for its end", err)
+	late, err := child.CountThreads()
+	if err != nil || late.Now() != 0 {
+		t.Errorf("a child that was waited for has %d threads, %v", late.Now(), err)
+	}
+	late.Close()
+	if confined, err := child.Confined(); confined || err != nil {
+		t.Errorf("a child that was waited for is confined: %t, %v", confined, err)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -38,16 +37,19 @@ func (p *Process) procPath(name string) string {
 // Counter counts the threads of a process at the price of one short system call.
 type Counter struct{ fd int }
 
-// CountThreads returns a counter, to be closed. The error matches [fs.ErrNotExist]
-// when the process has ended and was waited for.
+// CountThreads returns a counter, to be closed. That of a process that has ended
+// counts none.
 func (p *Process) CountThreads() (Counter, error) {
 	path := p.procPath("task")
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return Counter{-1}, &fs.PathError{Op: "open", Path: path, Err: err}
+	if err != nil && !gone(err) {
+		return Counter{-1}, &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	return Counter{fd}, nil
 }
+
+// gone reports whether a file of /proc could not be read since its process has ended.
+func gone(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) }
 
 // Now returns how many threads the process has; 0 when it has ended. The
 // directory of the threads has a link for each.
@@ -61,16 +63,24 @@ func (c Counter) Now() int {
 }
 
 // Close releases the counter.
-func (c Counter) Close() { _ = unix.Close(c.fd) }
+func (c Counter) Close() {
+	if c.fd >= 0 {
+		_ = unix.Close(c.fd)
+	}
+}
 
 // Confined reports whether the process's main thread has put itself under a
-// seccomp filter, in addition to those that it has inherited from us.
+// seccomp filter, in addition to those that it has inherited from us. One that has
+// ended has not.
 func (p *Process) Confined() (bool, error) {
 	own, err := ownFilters()
 	if err != nil {
 		return false, err
 	}
 	n, err := seccompFilters(p.procPath("status"))
+	if gone(err) {
+		return false, nil
+	}
 	return n > own, err
 }
 
