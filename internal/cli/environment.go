@@ -82,7 +82,7 @@ are drawn. SOURCE_DATE_EPOCH is for image pack.`,
 func (a *app) options() (smartvm.Options, error) {
 	opts := smartvm.Options{
 		DataDir: a.dataDir, RuntimeDir: a.runtimeDir, FirecrackerPath: a.firecracker, BaseImageDir: os.Getenv(envCacheDir),
-		Logger: slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: a.level.level()})),
+		Logger: slog.New(newLogHandler(a.stderr, a.level.level())),
 	}
 	if a.bars != nil {
 		opts.Progress = a.bars
