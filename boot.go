@@ -109,9 +109,9 @@ func (l *launch) awaitGuest(ctx context.Context) error {
 // seccomp filter, as the last step before it lets the vCPUs run (builder.rs of
 // v1.0 to v1.17) or the first one after that (api_server_adapter.rs since).
 //
-// Asking the API would tell the same at the same time. But the answer costs
-// Firecracker a tenth of all the work of its start, and a request that is in
-// flight when a guest ends leaves it in a deadlock.
+// Asking the API would tell the same at the same time. But a request that is in
+// flight when a guest ends leaves Firecracker in a deadlock, and the answers cost a
+// host that starts many VMs a tenth of its rate (decision 3).
 func (l *launch) guestRuns(threads proc.Counter) (bool, error) {
 	if threads.Now() < l.plan.threads() {
 		return false, nil

@@ -9,9 +9,7 @@ import (
 
 // How long to wait between looks at a Firecracker that starts: an eighth of the
 // time that it has taken so far, within these bounds. A look costs a system call
-// or two; being told (by inotify of the socket, or by an answer of the API that
-// the guest runs) costs more, and most of all Firecracker, which has to change
-// threads to answer.
+// or two; an inotify watch for each socket costs more.
 const (
 	soonestLook = time.Millisecond
 	latestLook  = 8 * time.Millisecond

@@ -71,14 +71,21 @@ func (v *rawVM) bootByAPI(pipelined bool, started func()) (err error) {
 
 // bootReady starts the VM from its file and asks the API whether it runs, which
 // is answered when it does: what a Start that returns then has to wait for.
-func (v *rawVM) bootReady(started func()) (err error) {
+func (v *rawVM) bootReady(started func()) error {
 	if _, err := unix.InotifyAddWatch(v.inotify, v.dir, unix.IN_CREATE); err != nil {
 		return os.NewSyscallError("inotify_add_watch", err)
 	}
+	return v.bootAsking(func(path string) (int, error) { return connect(path, v.inotify) }, started)
+}
+
+// bootKnown is bootReady for a fleet.
+func (v *rawVM) bootKnown() error { return v.bootAsking(connectLooking, func() {}) }
+
+func (v *rawVM) bootAsking(connect func(path string) (int, error), started func()) (err error) {
 	if err := v.spawn("--config-file", v.path(configName)); err != nil {
 		return err
 	}
-	conn, err := connect(v.path(socketName), v.inotify)
+	conn, err := connect(v.path(socketName))
 	if err != nil {
 		return err
 	}
@@ -93,22 +100,6 @@ func (v *rawVM) bootReady(started func()) (err error) {
 // lookAgain is the pause between two looks for a socket by who has many to look
 // for: an inotify instance for each would be more than a user may have.
 const lookAgain = 2 * time.Millisecond
-
-// bootKnown is bootReady for a fleet.
-func (v *rawVM) bootKnown() (err error) {
-	if err := v.spawn("--config-file", v.path(configName)); err != nil {
-		return err
-	}
-	conn, err := connectLooking(v.path(socketName))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, unix.Close(conn)) }()
-	if err := askRunning(conn); err != nil {
-		return err
-	}
-	return v.awaitMarker()
-}
 
 func connectLooking(path string) (int, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

@@ -117,28 +117,38 @@ func didYouMean(names []string) string {
 	return "; did you mean " + strings.Join(names, " or ") + "?"
 }
 
-// completeNames completes the names of VMs. Most limits how many there may be
-// on the command line, 0 does not.
-func (a *app) completeNames(most int) cobra.CompletionFunc {
+// complete completes what a manager knows, after the given words. Most limits how
+// many there may be on the command line, 0 does not.
+func (a *app) complete(
+	most int, rest cobra.ShellCompDirective, words []cobra.Completion,
+	known func(context.Context, *smartvm.Manager) ([]cobra.Completion, error),
+) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if most > 0 && len(args) >= most {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		m, err := a.manager(func(*smartvm.Options) {})
 		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
+			return words, cobra.ShellCompDirectiveError
 		}
 		defer m.Close() //nolint:errcheck // nothing was written
-		entries, err := m.Inventory(cmd.Context())
+		found, err := known(cmd.Context(), m)
 		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
+			return words, cobra.ShellCompDirectiveError
 		}
-		var names []cobra.Completion
+		return append(slices.Clone(words), found...), rest
+	}
+}
+
+// completeNames completes the names of VMs; for most see complete.
+func (a *app) completeNames(most int) cobra.CompletionFunc {
+	return a.complete(most, cobra.ShellCompDirectiveNoFileComp, nil, func(ctx context.Context, m *smartvm.Manager) (names []cobra.Completion, err error) {
+		entries, err := m.Inventory(ctx)
 		for _, e := range entries {
 			names = append(names, cobra.CompletionWithDesc(e.ID, string(e.State)))
 		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}
+		return names, err
+	})
 }
 
 // each does something with every named VM, with all at the same time, and goes

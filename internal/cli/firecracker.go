@@ -70,26 +70,13 @@ func (a *app) withVersions(
 	})
 }
 
-// completeVersions completes versions of stored releases. Most limits how many
-// there may be on the command line, 0 does not.
+// completeVersions completes versions of stored releases; for most see complete.
 func (a *app) completeVersions(most int) cobra.CompletionFunc {
-	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if most > 0 && len(args) >= most {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		m, err := a.manager(func(*smartvm.Options) {})
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		defer m.Close() //nolint:errcheck // nothing was written
+	return a.complete(most, cobra.ShellCompDirectiveNoFileComp, nil, func(_ context.Context, m *smartvm.Manager) (found []cobra.Completion, err error) {
 		releases, err := m.Images().Releases()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		var found []cobra.Completion
 		for _, r := range releases {
 			found = append(found, cobra.CompletionWithDesc(r.Version.String(), r.Arch))
 		}
-		return found, cobra.ShellCompDirectiveNoFileComp
-	}
+		return found, err
+	})
 }

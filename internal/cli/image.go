@@ -95,28 +95,16 @@ func anyIDs(_ *cobra.Command, ids []string) error {
 	return nil
 }
 
-// completeImages completes ids of images and, before them, the given words. Most
-// limits how many there may be on the command line, 0 does not.
+// completeImages completes ids of images and, before them, the given words; for most
+// see complete.
 func (a *app) completeImages(most int, rest cobra.ShellCompDirective, words ...cobra.Completion) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if most > 0 && len(args) >= most {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		m, err := a.manager(func(*smartvm.Options) {})
-		if err != nil {
-			return words, cobra.ShellCompDirectiveError
-		}
-		defer m.Close() //nolint:errcheck // nothing was written
-		images, err := m.BaseImages().List(cmd.Context())
-		if err != nil {
-			return words, cobra.ShellCompDirectiveError
-		}
-		found := slices.Clone(words)
+	return a.complete(most, rest, words, func(ctx context.Context, m *smartvm.Manager) (found []cobra.Completion, err error) {
+		images, err := m.BaseImages().List(ctx)
 		for _, i := range images {
 			found = append(found, cobra.CompletionWithDesc(i.ID, i.Name))
 		}
-		return found, rest
-	}
+		return found, err
+	})
 }
 
 // presetWords are completions.
