@@ -35,6 +35,9 @@ func (m *Manager) openStores() (err error) {
 	if o.BaseImageDir, err = filepath.Abs(o.BaseImageDir); err != nil {
 		return err
 	}
+	if target, err := filepath.EvalSymlinks(o.BaseImageDir); err == nil {
+		o.BaseImageDir = target // as the paths of bundles have it: see pinImages
+	}
 	m.baseImages, err = baseimage.Open(baseimage.Options{
 		CacheDir: o.BaseImageDir, Arch: o.Arch, Retention: o.BaseImageRetention, Manifest: o.BaseImageManifest, BucketURL: o.BucketURL,
 		LatestVersion: m.latestVersion, Offline: o.Offline, Progress: o.Progress, Logger: o.Logger,

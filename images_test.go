@@ -81,6 +81,31 @@ func TestBaseImageStaysWhileAVMUsesIt(t *testing.T) {
 	}
 }
 
+func TestBaseImageOfALinkedCacheIsPinned(t *testing.T) {
+	cache, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
+	must(t, os.Symlink(cache, link))
+	s := bootSiteWith(t, smartvm.Options{BaseImageDir: link})
+	b := bundle(t, s.Manager, "hello-v1", s.version().String(), hello.Stay)
+	vm := s.bootConfig(smartvm.ImageConfig(b))
+	list, err := filepath.Glob(filepath.Join(cache, b.ID, "uses", "*"))
+	if err != nil || len(list) != 1 {
+		t.Errorf("pins %q, %v, want one", list, err)
+	}
+	must(t, vm.Cleanup(patient(t)))
+}
+
+func TestFileBesideTheBundlesBoots(t *testing.T) {
+	s := imageSite(t)
+	for _, dir := range []string{"mine", ".locks"} {
+		config := s.config(hello.Stay)
+		config.BootSource.KernelImagePath = filepath.Join(s.opts.BaseImageDir, dir, "kernel")
+		must(t, os.MkdirAll(filepath.Dir(config.BootSource.KernelImagePath), 0o700))
+		write(t, config.BootSource.KernelImagePath, hello.Image())
+		vm := s.bootConfig(config)
+		must(t, vm.Cleanup(patient(t)))
+	}
+}
+
 func TestFailedStartLetsItsBaseImageGo(t *testing.T) {
 	s := imageSite(t)
 	b := bundle(t, s.Manager, "hello-v1", s.version().String(), hello.Stay)

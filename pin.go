@@ -3,20 +3,16 @@ package smartvm
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/smartvm/smartvm/baseimage"
+	"github.com/smartvm/smartvm/errcode"
 )
 
 // imagePin keeps a bundle of the cache of base images for a VM.
-type imagePin struct {
-	BundleID string `json:"bundle_id"`
-	Path     string `json:"path"`
-}
+type imagePin struct{ baseimage.Pin }
 
 // Kind implements ledger.Resource.
 func (p *imagePin) Kind() string { return "image-pin" }
@@ -24,24 +20,20 @@ func (p *imagePin) Kind() string { return "image-pin" }
 // String implements ledger.Resource.
 func (p *imagePin) String() string { return "base image " + p.BundleID }
 
-// Release lets the cache evict the bundle.
-func (p *imagePin) Release(context.Context) error {
-	if err := os.Remove(p.Path); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
+// Release implements ledger.Resource: the cache may evict the bundle.
+func (p *imagePin) Release(context.Context) error { return p.Pin.Release() } //nolint:contextcheck // it removes a file, and waits for nothing
 
-// pinImages keeps the bundles that the VM's files belong to.
+// pinImages keeps the bundles that the VM's files belong to. What is no bundle can't
+// be evicted either.
 func (l *launch) pinImages(ctx context.Context) error {
 	store, cache, holder := l.vm.manager.baseImages, l.vm.manager.opts.BaseImageDir, l.vm.Dir()
 	for _, id := range bundlesIn(cache, l.plan.files.Hosts()) {
-		pin := &imagePin{BundleID: id, Path: baseimage.PinPath(cache, id, holder)}
+		pin := &imagePin{baseimage.Pin{BundleID: id, Holder: holder, Path: baseimage.PinPath(cache, id, holder)}}
 		err := l.ledger.Make(pin, func() error {
 			_, err := store.Pin(ctx, id, holder)
 			return err
 		})
-		if err != nil {
+		if err != nil && !errors.Is(err, errcode.BaseImageResolveFailed) {
 			return err
 		}
 	}
