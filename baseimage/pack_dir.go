@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -34,9 +35,13 @@ func inNewDir(dir string, fill func(*bundleDir) error) error {
 	if err := os.MkdirAll(parent, 0o755); err != nil { //nolint:gosec // a bundle is made to be read by others
 		return err
 	}
+	sweepPacking(parent, time.Now())
 	d := &bundleDir{path: filepath.Join(parent, ".new-"+rand.Text())}
 	if err := os.Mkdir(d.path, 0o700); err != nil {
 		return err
+	}
+	if lock := lockDir(d.path); lock != nil {
+		defer lock.Close()
 	}
 	if d.root, err = os.OpenRoot(d.path); err == nil {
 		err = errors.Join(d.finish(fill), d.root.Close())
