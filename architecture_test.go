@@ -28,11 +28,17 @@ const (
 	program       // cmd/..., and what is built on the product: bench, lab
 )
 
-var parts = []string{"firecracker", "vmconfig", "image", "baseimage", "hostnet", "snapshot"}
+var parts = []string{"firecracker", "vmconfig", "image", "baseimage", "netconfig", "hostnet", "snapshot"}
 
-// Parts that may see another one; the packages of internal all may. What they
-// take from firecracker are its wire types and its Version.
-var siblings = map[string]string{"vmconfig": "firecracker", "image": "firecracker", "baseimage": "firecracker"}
+// Parts that may see others; the packages of internal all may. What they take from
+// firecracker are its wire types and its Version, from netconfig a network as a value.
+var siblings = map[string][]string{
+	"vmconfig": {"firecracker", "netconfig"}, "image": {"firecracker"}, "baseimage": {"firecracker"}, "hostnet": {"netconfig"},
+}
+
+// Packages of internal that are made of a part's values: a network as a value is
+// what they plan and make.
+var madeOf = map[string]string{"internal/netplan": "netconfig", "internal/netlinux": "netconfig"}
 
 // Imports that belong to one package alone: each is a boundary to the world.
 var owners = map[string]string{
@@ -44,6 +50,10 @@ var owners = map[string]string{
 	"github.com/Microsoft/hcsshim":   "internal/pack",
 	"github.com/vbauerster/mpb":      "internal/cli",
 }
+
+// What bench uses, since it compares with what others would do, in a world around
+// the host that it makes.
+var compared = []string{"os/exec", "github.com/vishvananda/netlink", "github.com/google/nftables"}
 
 // listed is what go list says about a package.
 type listed struct {
@@ -141,7 +151,10 @@ func faults(p listed) []string {
 
 func allowed(from, to string) bool {
 	above, below := layerOf(from), layerOf(to)
-	if to == "internal/hosttest" || below == nowhere || below == program {
+	if above == program && below == program {
+		return strings.HasPrefix(from, "lab") && strings.HasPrefix(to, "lab/") // it has packages of its own
+	}
+	if to == "internal/hosttest" && from != "internal/nettest" || to == "internal/nettest" || below == nowhere || below == program {
 		return false // for tests only, or nothing that anybody builds on
 	}
 	fromTop, _, _ := strings.Cut(from, "/")
@@ -150,7 +163,9 @@ func allowed(from, to string) bool {
 	case fromTop == "cmd":
 		return below == command
 	case above == part && below == part:
-		return fromTop == toTop || siblings[fromTop] == toTop
+		return fromTop == toTop || slices.Contains(siblings[fromTop], toTop)
+	case above == inner && below == part:
+		return madeOf[from] == to
 	}
 	return above >= below // packages of internal, and of the command, see each other
 }
@@ -163,7 +178,8 @@ func mayUse(from, path string) bool {
 	}
 	for owned, owner := range owners {
 		if path == owned || strings.HasPrefix(path, owned+"/") {
-			return from == owner || from == "bench" && owned == "os/exec" // it compares with what others would do
+			return from == owner || from == "bench" && slices.Contains(compared, owned) ||
+				from == "internal/nettest" && owner == "internal/netlinux" // it is the world around the host, for tests
 		}
 	}
 	return true
@@ -184,6 +200,9 @@ func TestArchitectureRefusesOtherArrows(t *testing.T) {
 		{"internal/proc", "os/exec", true},
 		{"cmd/smartvm", module + "/internal/cli", true},
 		{"bench", module, true},
+		{"bench", "github.com/google/nftables", true},
+		{"lab", module + "/lab/internal/box", true},
+		{"lab/guest", module, true},
 
 		{"firecracker", module + "/vmconfig", false},
 		{"hostnet", module + "/firecracker", false},
@@ -198,8 +217,12 @@ func TestArchitectureRefusesOtherArrows(t *testing.T) {
 		{"errcode", "golang.org/x/sys/unix", false},
 		{"", "os/exec", false},
 		{"hostnet", "github.com/google/nftables/expr", false},
+		{"bench", "github.com/spf13/cobra", false},
 		{"cmd/smartvm", "github.com/spf13/cobra", false},
 		{"internal/fetch", "github.com/vbauerster/mpb/v8", false},
+		{"bench", module + "/lab/guest", false},
+		{"", module + "/lab/guest", false},
+		{"lab/guest", module + "/internal/hosttest", false},
 		{"util", "strings", false},
 		{"internal/cli", module + "/util", false},
 	}

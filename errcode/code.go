@@ -126,6 +126,16 @@ const (
 	WireGuardSetupFailed Code = "WIREGUARD_SETUP_FAILED"
 	// TapCreateFailed: a TAP device could not be made.
 	TapCreateFailed Code = "TAP_CREATE_FAILED"
+	// NetworkInUse: a network has users, so it can be neither changed nor removed.
+	NetworkInUse Code = "NETWORK_IN_USE"
+	// NetworkNotFound: there is no network of that name.
+	NetworkNotFound Code = "NETWORK_NOT_FOUND"
+	// NetworkFailed: the kernel refused a part of a network's state.
+	NetworkFailed Code = "NETWORK_FAILED"
+	// PortInUse: a port of the host is taken.
+	PortInUse Code = "PORT_IN_USE"
+	// NotPermitted: this process lacks a capability; the hint names it.
+	NotPermitted Code = "NOT_PERMITTED"
 )
 
 // Codes lists every code, in the order of their declaration.
@@ -140,5 +150,6 @@ func Codes() []Code {
 		RootfsCreateFailed, RootfsCloneFailed,
 		InvalidSubnet, InvalidInterfaceName, InvalidFirewallConfig, InvalidWireGuardConfig, IPExhausted,
 		BridgeSetupFailed, WireGuardSetupFailed, TapCreateFailed,
+		NetworkInUse, NetworkNotFound, NetworkFailed, PortInUse, NotPermitted,
 	}
 }

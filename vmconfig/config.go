@@ -24,6 +24,8 @@ type Config struct { //nolint:recvcheck // encoding/json marshals values, and un
 	// NetworkInterfaces are the network cards. One with an empty host_dev_name
 	// gets a TAP made by smartvm.
 	NetworkInterfaces []firecracker.NetworkInterface `json:"network-interfaces,omitempty"`
+	// Network is about those of them that get a TAP made by smartvm. A key of smartvm.
+	Network *Network `json:"network,omitempty"`
 
 	Vsock         *firecracker.Vsock               `json:"vsock,omitempty"`
 	Balloon       *firecracker.Balloon             `json:"balloon,omitempty"`

@@ -1,10 +1,6 @@
 package vmconfig
 
-import (
-	"bytes"
-
-	"github.com/smartvm/smartvm/internal/strict"
-)
+import "github.com/smartvm/smartvm/internal/strict"
 
 const opParse = "parse vm config"
 
@@ -39,19 +35,8 @@ func (c *CPUConfig) Resolve(data []byte) error {
 // decode fills the zero value that to points to, which field is the name of.
 func decode(data []byte, to any, field string) error {
 	var f faults
-	if n := read(&f, data); n != nil {
+	if n := strict.Read(&f.Faults, data); n != nil {
 		strict.Decode(&f.Faults, n, to, field)
 	}
 	return f.err(opParse)
-}
-
-func read(f *faults, data []byte) *strict.Node {
-	switch {
-	case !strict.Readable(&f.Faults, data):
-		return nil
-	case bytes.TrimLeft(data, " \t\r\n")[0] == '{':
-		return strict.ReadJSON(&f.Faults, data)
-	default:
-		return readYAML(f, data)
-	}
 }

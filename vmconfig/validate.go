@@ -30,6 +30,7 @@ func (c *Config) Validate() error {
 	f.pmem(c.Pmem)
 	f.oneRoot(c)
 	f.interfaces(c.NetworkInterfaces)
+	f.network(c)
 	f.vsock(c.Vsock)
 	f.balloon(c)
 	if c.Entropy != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/internal/strict"
+	"github.com/smartvm/smartvm/netconfig"
 )
 
 func (f *faults) interfaces(interfaces []firecracker.NetworkInterface) {
@@ -20,7 +21,7 @@ func (f *faults) interfaces(interfaces []firecracker.NetworkInterface) {
 		field := fmt.Sprintf("network-interfaces[%d]", i)
 		ids.check(f, field+".iface_id", n.IfaceID)
 		if n.HostDevName != "" { // else smartvm makes one
-			f.hostDevice(field+".host_dev_name", n.HostDevName)
+			f.AddAll(field+".host_dev_name", netconfig.CheckInterfaceName(n.HostDevName))
 			f.unique(hosts, field+".host_dev_name", n.HostDevName)
 		}
 		if n.GuestMAC != "" {
@@ -41,18 +42,6 @@ func (f *faults) unique(seen map[string]string, field, value string) {
 		return
 	}
 	seen[value] = field
-}
-
-// hostDevice checks a name as the kernel does (dev_valid_name). A '%' would be
-// a pattern: Firecracker v1.12.1 as root makes tap0 when it is told "tap%d".
-func (f *faults) hostDevice(field, name string) {
-	const longest = 15
-	switch illegal := func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("/:%", r) }; {
-	case len(name) > longest:
-		f.Add(field, "%s has %d bytes, at most %d are allowed", strict.Quote(name), len(name), longest)
-	case name == "." || name == ".." || strings.ContainsFunc(name, illegal):
-		f.Add(field, "%s can't be the name of an interface", strict.Quote(name))
-	}
 }
 
 var macSyntax = regexp.MustCompile(`^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$`)

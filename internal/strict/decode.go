@@ -13,8 +13,9 @@ import (
 // Keys are those of the json tags, and all must be known. Null is the same as
 // leaving a key out.
 //
-// A type that implements [encoding.TextUnmarshaler] is written as text. So may
-// be a struct in which a field has the tag strict:"text": that is where the text
+// A type that implements [encoding.TextUnmarshaler] is written as text, and as a
+// number, too, if it implements [json.Unmarshaler] besides. As text may be written
+// a struct in which a field has the tag strict:"text": that is where the text
 // goes.
 func Decode(f *Faults, n *Node, to any, field string) {
 	d := decoder{Faults: f}
@@ -28,10 +29,18 @@ func DecodeExact(f *Faults, n *Node, to any, field string) {
 	d.value(n, reflect.ValueOf(to).Elem(), field)
 }
 
+// DecodeFilled is [Decode] for documents in which a value that was forgotten must
+// not pass for its default: null is a mistake, and an empty list is not nil. A field
+// with the tag strict:"filled" is decoded so in any document.
+func DecodeFilled(f *Faults, n *Node, to any, field string) {
+	d := decoder{Faults: f, filled: true}
+	d.value(n, reflect.ValueOf(to).Elem(), field)
+}
+
 // decoder fills Go values from nodes and keeps going after a mistake.
 type decoder struct {
 	*Faults
-	exact         bool
+	exact, filled bool
 	visits, depth int
 }
 
@@ -61,7 +70,7 @@ func (d *decoder) value(n *Node, v reflect.Value, field string) {
 
 func (d *decoder) typed(n *Node, v reflect.Value, field string) {
 	if n.Kind == Null {
-		if d.exact {
+		if d.exact || d.filled {
 			d.At(n.Line, field, "can't be null")
 		}
 		return
@@ -98,10 +107,13 @@ func (d *decoder) typed(n *Node, v reflect.Value, field string) {
 
 // text decodes what has a type of its own.
 func (d *decoder) text(n *Node, t encoding.TextUnmarshaler, field string) {
-	if !d.want(n, Text, field) {
+	read := t.UnmarshalText
+	if j, ok := t.(json.Unmarshaler); ok && n.Kind == Number {
+		read = j.UnmarshalJSON
+	} else if !d.want(n, Text, field) {
 		return
 	}
-	if err := t.UnmarshalText([]byte(n.Text)); err != nil {
+	if err := read([]byte(n.Text)); err != nil {
 		d.At(n.Line, field, "%v", err)
 	}
 }
@@ -162,7 +174,10 @@ func (d *decoder) object(n *Node, v reflect.Value, field string) {
 			d.At(m.Line, keyField(field, m.Key), "unknown key%s", DidYouMean(m.Key, known.names))
 		case d.again(seen, m, field):
 		default:
+			before := d.filled
+			d.filled = before || known.filled[m.Key]
 			d.member(m, v.FieldByIndex(index), Join(field, m.Key), known.optional[m.Key])
+			d.filled = before
 		}
 	}
 }
@@ -202,9 +217,9 @@ func (d *decoder) dictionary(n *Node, v reflect.Value, field string) {
 	}
 }
 
-// list makes an empty list nil, as if it were left out.
+// list makes an empty list nil, as if it were left out, unless that matters.
 func (d *decoder) list(n *Node, v reflect.Value, field string) {
-	if !d.want(n, List, field) || len(n.Items) == 0 {
+	if !d.want(n, List, field) || len(n.Items) == 0 && !d.filled {
 		return
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Items), len(n.Items)))
@@ -251,11 +266,12 @@ type fields struct {
 	names    []string // in the order of declaration, for suggestions
 	index    map[string][]int
 	optional map[string]bool // with omitempty
+	filled   map[string]bool // see DecodeFilled
 	text     []int           // of the field that takes text in the place of an object
 }
 
 func fieldsOf(t reflect.Type) fields {
-	out := fields{index: map[string][]int{}, optional: map[string]bool{}}
+	out := fields{index: map[string][]int{}, optional: map[string]bool{}, filled: map[string]bool{}}
 	for _, f := range reflect.VisibleFields(t) {
 		if f.Tag.Get("strict") == "text" {
 			out.text = f.Index
@@ -267,6 +283,7 @@ func fieldsOf(t reflect.Type) fields {
 		out.names = append(out.names, name)
 		out.index[name] = f.Index
 		out.optional[name] = options == "omitempty"
+		out.filled[name] = f.Tag.Get("strict") == "filled"
 	}
 	return out
 }

@@ -105,3 +105,103 @@ func TestFaultsWithoutAMistakeAreNoError(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// level is text that may be a number, too.
+type level string
+
+func (l *level) UnmarshalText(text []byte) error {
+	*l = level(text)
+	return nil
+}
+
+func (l *level) UnmarshalJSON(data []byte) error {
+	*l = level("number " + string(data))
+	return nil
+}
+
+func TestDecodeTakesANumberWhereATypeDoes(t *testing.T) {
+	t.Parallel()
+	var f strict.Faults
+	var got struct {
+		A level `json:"a"`
+		B level `json:"b"`
+		C level `json:"c"`
+	}
+	strict.Decode(&f, strict.Read(&f, []byte(`{"a": "3", "b": 3.5e1, "c": true}`)), &got, "")
+	if got.A != "3" || got.B != "number 3.5e1" || len(f.Details) != 1 || f.Details[0].String() != "c: want text, found true: put it in quotes (line 1)" {
+		t.Errorf("got %+v, %v", got, f.Details)
+	}
+}
+
+func TestOnlyFilledDecodingMindsNullAndKeepsEmptyLists(t *testing.T) {
+	t.Parallel()
+	type shelf struct {
+		Books []string `json:"books,omitempty"`
+		Depth int      `json:"depth,omitempty"`
+	}
+	for _, tt := range []struct {
+		text, faults string
+		isNil        bool
+	}{
+		{`{"books": []}`, "", false},
+		{`{"depth": 0}`, "", true},
+		{"books:\n", "shelf.books: can't be null (line 1)", true},
+		{"null", "shelf: can't be null (line 1)", true},
+	} {
+		var f strict.Faults
+		var got shelf
+		strict.DecodeFilled(&f, strict.Read(&f, []byte(tt.text)), &got, "shelf")
+		faults := ""
+		for _, d := range f.Details {
+			faults += d.String()
+		}
+		if faults != tt.faults || (got.Books == nil) != tt.isNil {
+			t.Errorf("%q: got %q, nil = %t", tt.text, faults, got.Books == nil)
+		}
+		var other strict.Faults
+		strict.Decode(&other, strict.Read(&other, []byte(tt.text)), &got, "shelf")
+		if len(other.Details) > 0 {
+			t.Errorf("%q: Decode minds %v", tt.text, other.Details)
+		}
+	}
+}
+
+func TestReadTellsJSONFromYAML(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		" \n{\"name\": \"Off\"}": "Off",
+		"name: Off":              "Off",
+		"{name: Off}":            "", // begins as JSON does, and is YAML
+		"name: [":                "",
+		"\xff":                   "",
+		"":                       "",
+	} {
+		var f strict.Faults
+		var got room
+		if n := strict.Read(&f, []byte(text)); n != nil {
+			strict.Decode(&f, n, &got, "")
+		}
+		if got.Name != want || (want == "") != (len(f.Details) > 0) {
+			t.Errorf("%q: got %q, %v", text, got.Name, f.Details)
+		}
+	}
+}
+
+func TestMistakesOfAPartAreBelowItsField(t *testing.T) {
+	t.Parallel()
+	var part, whole strict.Faults
+	part.Add("", "is bad")
+	part.Add("a", "is worse")
+	part.Add("[3].b", "is worst, 100%%")
+	whole.AddAll("x", nil)
+	whole.AddAll("x", fmt.Errorf("wrapped: %w", part.Err(errcode.InvalidConfig, "test")))
+	whole.AddAll("y", errors.New("plain, 100%"))
+	var got []string
+	for _, d := range whole.Details {
+		got = append(got, d.String())
+	}
+	want := []string{"x: is bad", "x.a: is worse", "x[3].b: is worst, 100%", "y: plain, 100%"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

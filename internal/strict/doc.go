@@ -2,6 +2,6 @@
 // wrong with them at once: unknown keys, with the one that was probably meant,
 // keys that are set twice, values of the wrong kind, each with field and line.
 //
-// A document is read into nodes first ([ReadJSON]; a reader of another format
-// makes the same nodes), which are then decoded into Go values ([Decode]).
+// A document, JSON or YAML, is read into nodes first ([Read]), which are then
+// decoded into Go values ([Decode]).
 package strict

@@ -1,6 +1,7 @@
 package strict
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -21,6 +22,22 @@ func (f *Faults) At(line int, field, format string, args ...any) {
 	f.Add(field, "%s (line %d)", fmt.Sprintf(format, args...), line)
 }
 
+// AddAll adds the mistakes of a part, which field is the name of: the Details of
+// err, or its text when it has none. There are none in nil.
+func (f *Faults) AddAll(field string, err error) {
+	if err == nil {
+		return
+	}
+	e, ok := errors.AsType[*errcode.Error](err)
+	if !ok || len(e.Details) == 0 {
+		f.Add(field, "%v", err)
+		return
+	}
+	for _, d := range e.Details {
+		f.Add(Join(field, d.Field), "%s", d.Message)
+	}
+}
+
 // Err returns nil when there is no mistake, and never a typed nil.
 func (f *Faults) Err(code errcode.Code, op string) error {
 	if len(f.Details) == 0 {
@@ -29,9 +46,10 @@ func (f *Faults) Err(code errcode.Code, op string) error {
 	return &errcode.Error{Code: code, Op: op, Details: f.Details}
 }
 
-// Join joins two parts of a field path, either of which may be empty.
+// Join joins two parts of a field path, either of which may be empty. The second
+// may be an index such as [3].
 func Join(path, key string) string {
-	if path == "" || key == "" {
+	if path == "" || key == "" || key[0] == '[' {
 		return path + key
 	}
 	return path + "." + key

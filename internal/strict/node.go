@@ -32,6 +32,19 @@ func Readable(f *Faults, data []byte) bool {
 	return false
 }
 
+// Read reads a document that people write: what begins with '{' is JSON, all else is
+// YAML. It returns nil, with the mistake in f, when data is neither.
+func Read(f *Faults, data []byte) *Node {
+	switch {
+	case !Readable(f, data):
+		return nil
+	case bytes.TrimLeft(data, " \t\r\n")[0] == '{':
+		return ReadJSON(f, data)
+	default:
+		return ReadYAML(f, data)
+	}
+}
+
 // Node is a value of a document, whichever format it has.
 type Node struct {
 	Kind    Kind

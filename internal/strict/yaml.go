@@ -1,4 +1,4 @@
-package vmconfig
+package strict
 
 import (
 	"errors"
@@ -10,23 +10,22 @@ import (
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
-
-	"github.com/smartvm/smartvm/internal/strict"
 )
 
 // maxTokens bounds the parser's time, which grows with the square of the keys
 // of an object: 7500 keys take it half a second.
 const maxTokens = 15_000
 
-// readYAML returns nil, with the mistake in f, when data is not one YAML document.
-func readYAML(f *faults, data []byte) *strict.Node {
+// ReadYAML returns nil, with the mistake in f, when data is not one YAML document.
+// Anchors and merges work, but no tags, and text such as Off and no is taken as text.
+func ReadYAML(f *Faults, data []byte) *Node {
 	tokens := lexer.Tokenize(string(data))
 	if len(tokens) > maxTokens {
 		f.Add("", "has more than %d keys, values and signs: write a file of that size as JSON", maxTokens)
 		return nil
 	}
 	if line := tooDeep(tokens); line > 0 {
-		f.At(line, "", "%v", strict.ErrDepth)
+		f.At(line, "", "%v", ErrDepth)
 		return nil
 	}
 	// Keys that are set twice are reported by the decoder, all of them.
@@ -44,7 +43,7 @@ func readYAML(f *faults, data []byte) *strict.Node {
 		f.Add("", "has %d YAML documents, want one that is not empty", len(file.Docs))
 		return nil
 	}
-	r := yamlReader{faults: f, anchors: map[string]*strict.Node{}}
+	r := yamlReader{Faults: f, anchors: map[string]*Node{}}
 	n := r.value(file.Docs[0].Body, 0)
 	if len(f.Details) > 0 {
 		return nil
@@ -69,7 +68,7 @@ func tooDeep(tokens token.Tokens) int {
 		case token.SequenceEntryType, token.MappingKeyType, token.AnchorType, token.TagType:
 			markers++
 		}
-		if flow > strict.MaxDepth || markers > strict.MaxDepth {
+		if flow > MaxDepth || markers > MaxDepth {
 			return line
 		}
 	}
@@ -77,17 +76,17 @@ func tooDeep(tokens token.Tokens) int {
 }
 
 type yamlReader struct {
-	*faults
-	anchors map[string]*strict.Node // shared, not copied: the decoder counts what they expand to
+	*Faults
+	anchors map[string]*Node // shared, not copied: the decoder counts what they expand to
 }
 
-func (r *yamlReader) value(in ast.Node, depth int) *strict.Node {
+func (r *yamlReader) value(in ast.Node, depth int) *Node {
 	if in == nil || in.GetToken() == nil {
-		return &strict.Node{Kind: strict.Null}
+		return &Node{Kind: Null}
 	}
-	n := &strict.Node{Kind: strict.Null, Line: in.GetToken().Position.Line}
-	if depth > strict.MaxDepth {
-		r.At(n.Line, "", "%v", strict.ErrDepth)
+	n := &Node{Kind: Null, Line: in.GetToken().Position.Line}
+	if depth > MaxDepth {
+		r.At(n.Line, "", "%v", ErrDepth)
 		return n
 	}
 	switch v := in.(type) {
@@ -96,7 +95,7 @@ func (r *yamlReader) value(in ast.Node, depth int) *strict.Node {
 	case *ast.MappingValueNode:
 		return r.object(n, []*ast.MappingValueNode{v}, depth)
 	case *ast.SequenceNode:
-		n.Kind = strict.List
+		n.Kind = List
 		for _, item := range v.Values {
 			n.Items = append(n.Items, r.value(item, depth+1))
 		}
@@ -109,9 +108,9 @@ func (r *yamlReader) value(in ast.Node, depth int) *strict.Node {
 		if known, ok := r.anchors[name]; ok {
 			return known
 		}
-		r.At(n.Line, "", "there is no anchor %s before this alias", strict.Quote(name))
+		r.At(n.Line, "", "there is no anchor %s before this alias", Quote(name))
 	case *ast.TagNode:
-		r.At(n.Line, "", "YAML tags such as %s are not supported", strict.Quote(v.Start.Value))
+		r.At(n.Line, "", "YAML tags such as %s are not supported", Quote(v.Start.Value))
 	default:
 		r.scalar(n, in)
 	}
@@ -121,35 +120,35 @@ func (r *yamlReader) value(in ast.Node, depth int) *strict.Node {
 // jsonNumber is the syntax of the numbers that JSON has too.
 var jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
-func (r *yamlReader) scalar(n *strict.Node, in ast.Node) {
+func (r *yamlReader) scalar(n *Node, in ast.Node) {
 	switch v := in.(type) {
 	case *ast.NullNode:
 	case *ast.BoolNode:
-		n.Kind, n.Text = strict.Boolean, "false"
+		n.Kind, n.Text = Boolean, "false"
 		if v.Value {
 			n.Text = "true"
 		}
 	case *ast.StringNode:
-		n.Kind, n.Text = strict.Text, v.Value
+		n.Kind, n.Text = Text, v.Value
 		// The parser takes 1e3 for text, which YAML and JSON call a number.
 		if v.Token.Type == token.StringType && jsonNumber.MatchString(v.Value) {
-			n.Kind = strict.Number
+			n.Kind = Number
 		}
 	case *ast.LiteralNode:
-		n.Kind, n.Text = strict.Text, v.Value.Value
+		n.Kind, n.Text = Text, v.Value.Value
 	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
-		n.Kind, n.Text = strict.Number, strings.TrimSpace(in.GetToken().Value)
+		n.Kind, n.Text = Number, strings.TrimSpace(in.GetToken().Value)
 		if !jsonNumber.MatchString(n.Text) {
-			n.Kind = strict.Oddball
+			n.Kind = Oddball
 		}
 	default:
 		r.At(n.Line, "", "YAML of this kind is not supported: %s", in.Type())
 	}
 }
 
-func (r *yamlReader) object(n *strict.Node, values []*ast.MappingValueNode, depth int) *strict.Node {
-	n.Kind = strict.Object
-	var merged []strict.Member
+func (r *yamlReader) object(n *Node, values []*ast.MappingValueNode, depth int) *Node {
+	n.Kind = Object
+	var merged []Member
 	for _, v := range values {
 		value := r.value(v.Value, depth+1)
 		switch key := v.Key.(type) {
@@ -157,7 +156,7 @@ func (r *yamlReader) object(n *strict.Node, values []*ast.MappingValueNode, dept
 			merged = append(merged, r.merge(value)...)
 		case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NullNode, *ast.InfinityNode, *ast.NanNode:
 			t := key.GetToken()
-			n.Members = append(n.Members, strict.Member{Key: t.Value, Line: t.Position.Line, Value: value})
+			n.Members = append(n.Members, Member{Key: t.Value, Line: t.Position.Line, Value: value})
 		default:
 			r.At(n.Line, "", "a key must be plain text")
 		}
@@ -171,18 +170,18 @@ func (r *yamlReader) object(n *strict.Node, values []*ast.MappingValueNode, dept
 }
 
 // merge returns the members of what follows "<<:", an object or a list of them.
-func (r *yamlReader) merge(value *strict.Node) []strict.Member {
-	if value.Kind == strict.Object {
+func (r *yamlReader) merge(value *Node) []Member {
+	if value.Kind == Object {
 		return value.Members
 	}
-	var out []strict.Member
+	var out []Member
 	for _, item := range value.Items {
-		if item.Kind != strict.Object {
+		if item.Kind != Object {
 			r.At(item.Line, "", "<< merges objects, found %v", item)
 		}
 		out = append(out, item.Members...)
 	}
-	if value.Kind != strict.List {
+	if value.Kind != List {
 		r.At(value.Line, "", "<< merges objects, found %v", value)
 	}
 	return out
