@@ -2,10 +2,11 @@
 // finds Firecracker, puts a test into namespaces of its own and proves that
 // nothing was left behind. Only test files import it.
 //
-// Three environment variables steer it. SMARTVM_RUN_INTEGRATION=1 (or true, yes)
+// Four environment variables steer it. SMARTVM_RUN_INTEGRATION=1 (or true, yes)
 // switches on the tests that boot a microVM. SMARTVM_TEST_MUST=root,kvm,... names
 // needs that this machine is known to meet: a test that lacks one of them fails
-// and is not skipped. SMARTVM_FIRECRACKER is the Firecracker to test with.
+// and is not skipped. SMARTVM_FIRECRACKER is the Firecracker to test with, and
+// SMARTVM_GUEST_KIT the directory that Linux guests boot from, which the lab sets.
 package hosttest
 
 import (
@@ -20,6 +21,7 @@ const (
 	mustVar        = "SMARTVM_TEST_MUST"
 	binaryVar      = "SMARTVM_FIRECRACKER"
 	dataDirVar     = "SMARTVM_DATA_DIR"
+	guestKitVar    = "SMARTVM_GUEST_KIT"
 )
 
 // Requirement is something that a test can't do without.
@@ -40,7 +42,14 @@ var (
 	Binary = Requirement{"firecracker", lackBinary}
 	// Loop is a /dev/loop-control that makes block devices of files; see [LoopDevice].
 	Loop = Requirement{"loop", lackLoop}
+	// WireGuard is a kernel that makes links of that kind.
+	WireGuard = Requirement{"wireguard", lackWireGuard}
+	// Guest is a kit to boot Linux guests from; [GuestKit] returns its path.
+	Guest = Requirement{"guest", lackGuest}
 )
+
+// named are those that SMARTVM_TEST_MUST knows, besides tools.
+var named = []Requirement{Integration, KVM, Root, Binary, Loop, WireGuard, Guest}
 
 // Tool is the need of a command in PATH. Its name in SMARTVM_TEST_MUST is
 // "tool:" and the command's.
@@ -51,6 +60,13 @@ func Tool(command string) Requirement {
 		}
 		return "there is no command " + command + " in PATH: install it"
 	}}
+}
+
+// Path returns the path of a command that the test needs, see [Tool].
+func Path(tb testing.TB, command string) string {
+	tb.Helper()
+	Need(tb, Tool(command))
+	return inPath(command)
 }
 
 // Need skips the test when one of its requirements is not met, and fails it when
@@ -82,7 +98,7 @@ func Need(tb testing.TB, requirements ...Requirement) {
 func parseMust(value string) (must, unknown []string) {
 	for name := range strings.SplitSeq(value, ",") {
 		name = strings.TrimSpace(name)
-		known := name == Integration.name || name == KVM.name || name == Root.name || name == Binary.name || name == Loop.name
+		known := slices.ContainsFunc(named, func(r Requirement) bool { return r.name == name })
 		switch {
 		case name == "":
 		case known || strings.HasPrefix(name, "tool:"):
@@ -102,12 +118,34 @@ func lackIntegration() string {
 	return "it boots a microVM: set " + integrationVar + "=1"
 }
 
+// GuestKit is what a test that boots a Linux guest calls first: it needs what
+// [Boot] does, and [Guest]. It returns the directory of the kit.
+func GuestKit(tb testing.TB) string {
+	tb.Helper()
+	Need(tb, Integration, KVM, Binary, Guest)
+	return os.Getenv(guestKitVar)
+}
+
+func lackGuest() string {
+	if os.Getenv(guestKitVar) != "" {
+		return ""
+	}
+	return "it boots a Linux guest: run it with make lab-test"
+}
+
 func lackLoop() string {
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
 		return err.Error() + ": run the tests as root, and load the module: modprobe loop"
 	}
 	_ = control.Close()
+	return ""
+}
+
+func lackWireGuard() string {
+	if _, err := os.Stat("/sys/module/wireguard"); err != nil { // built in or loaded: there because it has a version
+		return "this kernel has no WireGuard, or has not loaded it: modprobe wireguard"
+	}
 	return ""
 }
 

@@ -127,9 +127,28 @@ func TestFirecrackerIsTheGivenOneThenThatInPathThenTheStoredOne(t *testing.T) {
 	}
 }
 
+func TestPathIsTheCommandInPath(t *testing.T) {
+	want := filepath.Join(t.TempDir(), "tool")
+	if err := os.WriteFile(want, nil, 0o700); err != nil { // executable is all that is asked
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", filepath.Dir(want))
+	t.Setenv(mustVar, "")
+	if got := Path(t, "tool"); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	v := judge(t, func(tb testing.TB) {
+		tb.Helper()
+		Path(tb, "no-such-command")
+	})
+	if !strings.Contains(v.skipped, "no command no-such-command") {
+		t.Errorf("skipped %q", v.skipped)
+	}
+}
+
 // Without it, SMARTVM_TEST_MUST would promise nothing where no test needs the thing.
 func TestThisMachineHasWhatItMustHave(t *testing.T) {
-	for _, r := range []Requirement{Integration, KVM, Root, Binary, Loop} {
+	for _, r := range named {
 		t.Run(r.name, func(t *testing.T) { Need(t, r) })
 	}
 }

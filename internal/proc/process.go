@@ -36,18 +36,27 @@ type Spec struct {
 	Env                   []string // "NAME=value"
 	Dir                   string   // working directory
 	Stdin, Stdout, Stderr *os.File
+	// Tied has the kernel kill the process when the thread ends that started it, and so
+	// with this program at the latest (PR_SET_PDEATHSIG of prctl(2)). Threads of Go end
+	// with a goroutine that was locked to them, and at no other time that is promised:
+	// a caller locks its own, and lives as long as the process shall.
+	Tied bool
 }
 
 // Start starts a process in a session of its own, so that a Ctrl+C in our
 // terminal does not reach it, and watches it.
 func Start(s Spec) (*Process, error) {
 	pidfd := -1
+	sys := &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd}
+	if s.Tied {
+		sys.Pdeathsig = unix.SIGKILL
+	}
 	// Not os.StartProcess, which makes a second pidfd for itself.
 	pid, err := syscall.ForkExec(s.Path, append([]string{s.Path}, s.Args...), &syscall.ProcAttr{
 		Dir:   s.Dir,
 		Env:   append([]string{}, s.Env...), // nil would mean ours
 		Files: []uintptr{s.Stdin.Fd(), s.Stdout.Fd(), s.Stderr.Fd()},
-		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
+		Sys:   sys,
 	})
 	runtime.KeepAlive(s)
 	if err != nil {

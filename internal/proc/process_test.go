@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -31,6 +32,40 @@ func start(t *testing.T, script string) *Process {
 		}
 	})
 	return p
+}
+
+func TestTiedProcessEndsWithTheThreadThatStartedIt(t *testing.T) {
+	t.Parallel()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	started, over := make(chan *Process, 1), make(chan struct{})
+	defer close(over)
+	var begin func()
+	begin = func() {
+		runtime.LockOSThread()            // and not unlocked, so that the thread ends with the goroutine
+		if unix.Gettid() == os.Getpid() { // the first thread, which the runtime keeps
+			go begin()
+			<-over // so that nobody else gets it
+			runtime.UnlockOSThread()
+			return
+		}
+		p, err := Start(Spec{Path: "/bin/sleep", Args: []string{"1000"}, Dir: "/", Stdin: null, Stdout: null, Stderr: null, Tied: true})
+		if err != nil {
+			t.Error(err)
+		}
+		started <- p
+	}
+	go begin()
+	p := <-started
+	if p == nil {
+		return
+	}
+	if got := wait(t, p); got.Signal != int(unix.SIGKILL) {
+		t.Errorf("it ended with %s", got)
+	}
 }
 
 func wait(t *testing.T, p *Process) Status {

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,12 +16,12 @@ import (
 // maxOutput bounds what a short program may print.
 const maxOutput = 64 << 10
 
-// Command is a program that does one thing and ends by itself. It runs in the
-// root directory, so that its arguments have to be absolute paths.
+// Command is a program that does one thing and ends by itself.
 type Command struct {
 	Path string   // of the program
 	Args []string // without the program's name
 	Env  []string // "NAME=value"; nothing is inherited
+	Dir  string   // working directory; default /, so that arguments have to be absolute paths
 	// Input writes what the program reads on its standard input; it runs in a
 	// goroutine that is waited for. A write fails with EPIPE once the program reads
 	// no more, which is no failure by itself. Any other error kills the program.
@@ -47,11 +48,16 @@ func (e *ExitError) Error() string {
 // ends without success, the error is an [*ExitError].
 func Run(ctx context.Context, c Command) error { return c.run(ctx, nil) }
 
-// Output runs a program that ends by itself and returns what it prints on its
-// standard output, else it is [Run].
+// Output runs a program that needs no environment, else it is [Command.Output].
 func Output(ctx context.Context, path string, args ...string) ([]byte, error) {
+	return Command{Path: path, Args: args}.Output(ctx)
+}
+
+// Output runs the command and returns what it prints on its standard output, else
+// it is [Run].
+func (c Command) Output(ctx context.Context) ([]byte, error) {
 	var out []byte
-	err := Command{Path: path, Args: args}.run(ctx, func(r io.Reader) (err error) {
+	err := c.run(ctx, func(r io.Reader) (err error) {
 		if out, err = io.ReadAll(io.LimitReader(r, maxOutput)); err == nil && len(out) == maxOutput {
 			err = fmt.Errorf("printed more than %d bytes", maxOutput)
 		}
@@ -75,7 +81,7 @@ func (c Command) run(ctx context.Context, output func(io.Reader) error) error {
 	if s.err != nil {
 		return s.err
 	}
-	p, err := Start(Spec{Path: c.Path, Args: c.Args, Env: c.Env, Dir: "/", Stdin: stdin, Stdout: stdout, Stderr: stderr})
+	p, err := Start(Spec{Path: c.Path, Args: c.Args, Env: c.Env, Dir: cmp.Or(c.Dir, "/"), Stdin: stdin, Stdout: stdout, Stderr: stderr})
 	s.handOver()
 	if err != nil {
 		return err

@@ -92,6 +92,17 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	}
 }
 
+func TestCommandHasItsDirectoryAndEnvironment(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for in, want := range map[string]string{"": "/ b\n", dir: dir + " b\n"} {
+		c := proc.Command{Path: "/bin/sh", Args: []string{"-c", `echo "$(pwd -P) $A"`}, Env: []string{"A=b"}, Dir: in}
+		if out, err := c.Output(t.Context()); err != nil || string(out) != want {
+			t.Errorf("in %q: got %q, %v, want %q", in, out, err, want)
+		}
+	}
+}
+
 func TestOutputIsBounded(t *testing.T) {
 	t.Parallel()
 	if out, err := proc.Output(t.Context(), "/bin/sh", "-c", "echo hello"); err != nil || string(out) != "hello\n" {

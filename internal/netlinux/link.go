@@ -1,0 +1,28 @@
+package netlinux
+
+// Link is a network interface of the host, of whatever owner.
+type Link struct {
+	Name  string
+	Index int
+	// Alias has the mark of those links that are smartvm's, see [netplan.Owner.Mark].
+	Alias string
+	// Kind is what the kernel's driver calls it: bridge, tun (TAPs too), wireguard,
+	// veth. Empty for hardware.
+	Kind string
+	// MTU in bytes.
+	MTU int
+	// Master is the index of the bridge that it is a port of, 0 without one.
+	Master int
+	// Up is what was asked for, not whether anything is attached to it.
+	Up bool
+}
+
+// Port is how a TAP becomes a port of a bridge.
+type Port struct {
+	Index  int // of the TAP
+	Bridge int // index of the bridge
+	MTU    int // in bytes
+	Mark   string
+	// Isolated keeps frames of the port from other isolated ports.
+	Isolated bool
+}
