@@ -243,6 +243,25 @@ func (l *Ledger) Release(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// ReleaseOne gives back one recorded resource, that was made by this value. It does
+// nothing if the resource is not recorded (any more).
+func (l *Ledger) ReleaseOne(ctx context.Context, r Resource) error {
+	l.mu.Lock()
+	i := slices.IndexFunc(l.resources, func(h *held) bool { return h.resource == r })
+	var found *held
+	if i >= 0 {
+		found = l.resources[i]
+	}
+	l.mu.Unlock()
+	if found == nil {
+		return nil
+	}
+	if err := l.release(ctx, found); err != nil {
+		return fmt.Errorf("release %s: %w", r, err)
+	}
+	return nil
+}
+
 func (l *Ledger) release(ctx context.Context, h *held) error {
 	kind := h.resource.Kind()
 	fault.Point("release " + kind + ": still there")

@@ -178,6 +178,35 @@ func TestReleaseGoesOnPastErrorsAndKeepsWhatIsLeft(t *testing.T) {
 	empty(t, other)
 }
 
+func TestOneResourceIsReleasedAndTheOthersStay(t *testing.T) {
+	t.Parallel()
+	runtime, other := t.TempDir(), t.TempDir()
+	l := create(t, runtime, "vm")
+	first, second := put(t, l, filepath.Join(other, "first")), put(t, l, filepath.Join(other, "second"))
+	first.fail = errors.New("busy")
+	if err := l.ReleaseOne(t.Context(), first); err == nil || len(l.View().Resources) != 2 {
+		t.Errorf("release = %v, on record %v; want the failure and both", err, l.View().Resources)
+	}
+	first.fail = nil
+	for range 2 { // once it is gone there is nothing to do
+		if err := l.ReleaseOne(t.Context(), first); err != nil {
+			t.Error(err)
+		}
+	}
+	v, err := ledger.Read(runtime, "vm", kinds())
+	if err != nil || len(v.Resources) != 1 || v.Resources[0].String() != second.String() {
+		t.Errorf("on record: %+v, %v", v, err)
+	}
+	if _, err := os.Lstat(first.Path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the file: %v", err)
+	}
+	if err := errors.Join(l.Release(t.Context()), l.Destroy()); err != nil {
+		t.Fatal(err)
+	}
+	empty(t, runtime)
+	empty(t, other)
+}
+
 func TestEffectThatFailsStaysOnRecord(t *testing.T) {
 	t.Parallel()
 	other := t.TempDir()
