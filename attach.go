@@ -5,11 +5,13 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"time"
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/hostnet"
 	"github.com/smartvm/smartvm/internal/console"
 	"github.com/smartvm/smartvm/internal/ledger"
 	"github.com/smartvm/smartvm/internal/proc"
@@ -18,12 +20,14 @@ import (
 
 // kinds are the resources that a VM's ledger can have.
 func kinds() ledger.Kinds {
-	return ledger.Kinds{
+	kinds := ledger.Kinds{
 		"process":   func() ledger.Resource { return &proc.Resource{} },
 		"staging":   func() ledger.Resource { return &stagingDir{} },
 		"socket":    func() ledger.Resource { return &socketFile{} },
 		"image-pin": func() ledger.Resource { return &imagePin{} },
 	}
+	maps.Copy(kinds, hostnet.Kinds())
+	return kinds
 }
 
 // openLedger takes over a ledger whose owner is gone.
@@ -111,7 +115,7 @@ func (m *Manager) open(ctx context.Context, id vmconfig.ID, view *ledger.View) (
 	}
 	v := newVM(m, id, rec.Config)
 	v.attached = new(view.Created)
-	v.files, v.drives = rec.Files, rec.Drives
+	v.files, v.drives, v.taps = rec.Files, rec.Drives, rec.TAPs
 	process, err := openProcess(view)
 	if errors.Is(err, fs.ErrNotExist) {
 		v.lookBack(view)

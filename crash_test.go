@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,6 +25,7 @@ type crashScene struct {
 	runtime, data         string
 	kernel, drive, vsock  string
 	firecracker, pointLog string
+	more                  []string // further arguments of the program
 }
 
 func newCrashScene(t *testing.T) *crashScene {
@@ -79,7 +81,7 @@ func (s *crashScene) run(t *testing.T, grace string, n int) (point string, kille
 	if err := os.Remove(s.pointLog); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(s.program, s.runtime, s.data, s.kernel, s.drive, s.vsock, grace)
+	cmd := exec.Command(s.program, append([]string{s.runtime, s.data, s.kernel, s.drive, s.vsock, grace}, s.more...)...)
 	cmd.Env = append(os.Environ(), "SMARTVM_FAULT="+strconv.Itoa(n), "SMARTVM_FAULT_LOG="+s.pointLog, "SMARTVM_FIRECRACKER="+s.firecracker)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -140,13 +142,17 @@ func (s *crashScene) recover(t *testing.T, stopping bool) (adopted bool) {
 func (s *crashScene) left(t *testing.T) []string {
 	t.Helper()
 	var left []string
-	for _, dir := range []string{s.runtime, filepath.Join(s.data, "staging"), filepath.Join(filepath.Dir(s.kernel), "uses")} {
+	networks := filepath.Join(s.runtime, ".networks") // it stays, and in it the owner's id and the lock
+	dirs := []string{s.runtime, networks, filepath.Join(networks, ".holders"), filepath.Join(s.data, "staging"), filepath.Join(filepath.Dir(s.kernel), "uses")}
+	for _, dir := range dirs {
 		entries, err := os.ReadDir(dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
 		}
 		for _, e := range entries {
-			left = append(left, filepath.Join(dir, e.Name()))
+			if !slices.Contains([]string{".networks", ".holders", ".owner", ".lock"}, e.Name()) {
+				left = append(left, filepath.Join(dir, e.Name()))
+			}
 		}
 	}
 	if _, err := os.Lstat(s.vsock); err == nil {

@@ -6,19 +6,22 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/smartvm/smartvm/hostnet"
 	"github.com/smartvm/smartvm/internal/ledger"
 )
 
 // Garbage is something that GC removes: what a VM without owner and without
-// life left on this host.
+// life, or a network without users, left on this host.
 type Garbage struct {
-	ID        string   `json:"id,omitempty"` // of the VM
-	Reason    string   `json:"reason"`       // why it is safe to remove
-	Resources []string `json:"resources"`    // exactly what is removed
+	ID        string   `json:"id,omitempty"`      // of the VM
+	Network   string   `json:"network,omitempty"` // the bridge, if it is a network's
+	Reason    string   `json:"reason"`            // why it is safe to remove
+	Resources []string `json:"resources"`         // exactly what is removed
 }
 
 // GCOptions configure GC. The zero value is ready to use.
@@ -48,7 +51,18 @@ func (m *Manager) GC(ctx context.Context, opts GCOptions) ([]Garbage, error) {
 		}
 	}
 	rest, err := m.leftovers(opts.DryRun)
-	return append(found, rest...), errors.Join(append(errs, err)...)
+	networks, nerr := m.NetworkGC(ctx, opts) // behind the VMs, whose leases keep networks alive
+	return slices.Concat(found, rest, networks), errors.Join(append(errs, err, nerr)...)
+}
+
+// NetworkGC is the part of GC that is about networks.
+func (m *Manager) NetworkGC(ctx context.Context, opts GCOptions) ([]Garbage, error) {
+	found, err := hostnet.GC(ctx, m.RuntimeDir(), opts.DryRun)
+	var garbage []Garbage
+	for _, g := range found {
+		garbage = append(garbage, Garbage{Network: g.Network, Reason: g.Reason, Resources: g.Resources})
+	}
+	return garbage, err
 }
 
 // collect removes one VM if it is garbage.

@@ -20,7 +20,7 @@ type ProgressTask = fetch.Task
 // baseImagesName is the default cache of base images below the data directory.
 const baseImagesName = "base-images"
 
-// openStores makes the stores of images, which touch nothing until they are used.
+// openStores makes the stores of images.
 func (m *Manager) openStores() (err error) {
 	o := &m.opts
 	m.images, err = image.NewStore(image.Options{

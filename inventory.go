@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -22,6 +23,8 @@ type Entry struct {
 	MemMiB      int       `json:"mem_mib"`
 	Firecracker string    `json:"firecracker"` // version
 	Ended       *Ended    `json:"ended,omitempty"`
+	// Addresses are those of the guest's interfaces that smartvm has made TAPs for.
+	Addresses []netip.Addr `json:"addresses,omitempty"`
 	// Resources lists what the VM's ledger has, for people.
 	Resources []string `json:"resources"`
 	// Problem says why the rest could not be found out.
@@ -95,6 +98,9 @@ func (m *Manager) inspect(ctx context.Context, id string) (Entry, error) {
 	}
 	if v.process != nil && v.State().alive() {
 		e.PID = v.process.ID().PID
+	}
+	for _, tap := range rec.TAPs {
+		e.Addresses = append(e.Addresses, tap.Addr.Addr())
 	}
 	for _, r := range view.Resources {
 		e.Resources = append(e.Resources, r.String())

@@ -11,6 +11,7 @@ import (
 
 	"github.com/smartvm/smartvm/baseimage"
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/hostnet"
 	"github.com/smartvm/smartvm/image"
 	"github.com/smartvm/smartvm/internal/console"
 	"github.com/smartvm/smartvm/internal/privdir"
@@ -36,6 +37,7 @@ type Manager struct {
 	binaries   binaryCache
 	images     *image.Store
 	baseImages *baseimage.Store
+	network    *hostnet.Network
 
 	starting atomic.Int32 // how many starts are under way
 
@@ -71,10 +73,25 @@ func New(opts Options) (*Manager, error) {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	m := &Manager{opts: opts, log: opts.Logger, runtime: runtime, data: data, vms: map[vmconfig.ID]*VM{}}
-	if err := m.openStores(); err != nil {
+	if err := m.openParts(); err != nil {
 		return nil, errors.Join(err, runtime.Close(), data.Close())
 	}
 	return m, nil
+}
+
+// openParts makes the stores and the network, which touch nothing until they are used.
+func (m *Manager) openParts() error {
+	if err := m.openStores(); err != nil {
+		return err
+	}
+	network, err := hostnet.New(hostnet.Options{
+		Dir: m.RuntimeDir(), Config: m.opts.Network, ReuseAddresses: m.opts.ReuseAddresses, Logger: m.opts.Logger,
+	})
+	if err != nil {
+		return errors.Join(err, m.baseImages.Close())
+	}
+	m.network = network
+	return nil
 }
 
 // defaultRuntimeDir prefers a tmpfs: what is in it is gone after a reboot, as
@@ -180,10 +197,11 @@ func (m *Manager) StopAll(ctx context.Context, opts StopOptions) error {
 }
 
 // Cleanup cleans up all VMs that this manager owns, at the same time, and forgets
-// those of which nothing is left. VMs that were detached, or only attached to,
-// are let go. It goes on past errors and returns them all, and can be repeated.
+// those of which nothing is left; then the network goes, unless others use it. VMs
+// that were detached, or only attached to, are let go. It goes on past errors and
+// returns them all, and can be repeated.
 func (m *Manager) Cleanup(ctx context.Context) error {
-	return m.each(func(v *VM) error {
+	err := m.each(func(v *VM) error {
 		if v.foreign() {
 			m.RemoveVM(v.ID())
 			return v.close()
@@ -194,6 +212,7 @@ func (m *Manager) Cleanup(ctx context.Context) error {
 		m.RemoveVM(v.ID())
 		return nil
 	})
+	return errors.Join(err, m.network.Cleanup(ctx))
 }
 
 func (m *Manager) each(do func(*VM) error) error {
@@ -216,5 +235,5 @@ func (m *Manager) each(do func(*VM) error) error {
 // manager can adopt them. A VM that has been cleaned up needs no Close.
 func (m *Manager) Close() error {
 	err := m.each((*VM).close)
-	return errors.Join(err, m.baseImages.Close(), m.watcher.Close(), m.runtime.Close(), m.data.Close())
+	return errors.Join(err, m.network.Close(), m.baseImages.Close(), m.watcher.Close(), m.runtime.Close(), m.data.Close())
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/netconfig"
 )
 
 // Options configure a [Manager]. The zero value is ready to use.
@@ -45,6 +46,13 @@ type Options struct {
 	// guests write stays. Default: a writable drive is copied for the VM and the
 	// copy is gone with it. Drives can say otherwise one by one.
 	PersistWritableDrives bool
+	// Network is the network of the VMs that have an interface without a TAP of the
+	// caller's. Default: the bridge svbr0 with 172.30.0.0/24, from which guests reach
+	// what the host reaches, but neither the host nor each other.
+	Network netconfig.Config
+	// ReuseAddresses lets an address go to another VM once all others have been used.
+	// Default: this manager gives no address twice, and IP_EXHAUSTED ends its VMs.
+	ReuseAddresses bool
 	// StartTimeout bounds the wait for Firecracker's API after the process has
 	// been started. Default 10 s.
 	StartTimeout time.Duration

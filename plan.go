@@ -160,23 +160,6 @@ func (p *plan) readCPUConfig(path string) error {
 	return p.config.CPUConfig.Resolve(data)
 }
 
-// checkInterfaces demands that the TAPs exist: Firecracker, if it may, makes a
-// device of a mistyped name, and the guest then has a network that leads nowhere.
-func (p *plan) checkInterfaces() []errcode.Detail {
-	var faults []errcode.Detail
-	for i, n := range p.config.NetworkInterfaces {
-		field := fmt.Sprintf("network-interfaces[%d].host_dev_name", i)
-		if n.HostDevName == "" {
-			faults = append(faults, errcode.Detail{Field: field, Message: "is required: this smartvm does not make TAP devices yet"})
-			continue
-		}
-		if _, err := os.Stat(filepath.Join("/sys/class/net", n.HostDevName, "tun_flags")); err != nil {
-			faults = append(faults, errcode.Detail{Field: field, Message: fmt.Sprintf("there is no TAP device %s; make it with: ip tuntap add %[1]s mode tap", n.HostDevName)})
-		}
-	}
-	return faults
-}
-
 // threads returns how many threads Firecracker has at least once its guest is
 // made: the main one, that of the API, and one for each vCPU.
 func (p *plan) threads() int {

@@ -16,6 +16,7 @@ import (
 	"github.com/smartvm/smartvm/internal/plainfile"
 
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/hostnet"
 	"github.com/smartvm/smartvm/image"
 	"github.com/smartvm/smartvm/internal/jail"
 	"github.com/smartvm/smartvm/internal/proc"
@@ -67,6 +68,7 @@ type record struct {
 	Binary  image.Binary     `json:"firecracker"`
 	Files   jail.Table       `json:"files"`
 	Drives  []StagedDrive    `json:"drives,omitempty"`
+	TAPs    []hostnet.TAP    `json:"taps,omitempty"`
 }
 
 // ExitStatus is how a process ended: its exit code, or the signal that ended it.

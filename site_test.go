@@ -1,6 +1,7 @@
 package smartvm_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ type site struct {
 func newSite(t *testing.T, opts smartvm.Options) *site {
 	t.Helper()
 	dir := shortDir(t)
-	s := &site{t: t, runtime: filepath.Join(dir, "run"), data: filepath.Join(dir, "data"), files: filepath.Join(dir, "files")}
+	s := &site{t: t, runtime: cmp.Or(opts.RuntimeDir, filepath.Join(dir, "run")), data: filepath.Join(dir, "data"), files: filepath.Join(dir, "files")}
 	for _, d := range []string{s.runtime, filepath.Join(s.data, "staging"), s.files} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			t.Fatal(err)
@@ -48,9 +49,7 @@ func newSite(t *testing.T, opts smartvm.Options) *site {
 	s.kernel = filepath.Join(s.files, "hello.elf")
 	write(t, s.kernel, hello.Image())
 	hosttest.Residue(t, s.runtime, s.data)
-	if opts.RuntimeDir == "" {
-		opts.RuntimeDir = s.runtime
-	}
+	opts.RuntimeDir = s.runtime
 	if opts.DataDir == "" {
 		opts.DataDir = s.data
 	}

@@ -153,6 +153,9 @@ func (l *launch) fill(ctx context.Context) (err error) {
 	v.mu.Lock()
 	v.drives, v.files = drives, l.plan.files
 	v.mu.Unlock()
+	if err := l.attachNetwork(ctx); err != nil {
+		return err
+	}
 	if err := l.makeOutputs(); err != nil {
 		return err
 	}
@@ -173,7 +176,7 @@ func (l *launch) fill(ctx context.Context) (err error) {
 func (l *launch) describe(context.Context) error {
 	v := l.vm
 	return l.ledger.Describe(record{
-		ID: v.id, Created: l.began, Config: v.config, Binary: l.binary, Files: l.plan.files, Drives: v.Drives(),
+		ID: v.id, Created: l.began, Config: v.config, Binary: l.binary, Files: l.plan.files, Drives: v.Drives(), TAPs: v.TAPs(),
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/hostnet"
 	"github.com/smartvm/smartvm/internal/console"
 	"github.com/smartvm/smartvm/internal/jail"
 	"github.com/smartvm/smartvm/internal/ledger"
@@ -31,6 +32,7 @@ type VM struct {
 	state    State
 	files    jail.Table
 	drives   []StagedDrive
+	taps     []hostnet.TAP
 	ledger   *ledger.Ledger // nil before the start, after the clean-up, and when another process owns the VM
 	attached *time.Time     // when a VM that we know and don't own was made: tells it from a later one of its id
 	process  *proc.Process

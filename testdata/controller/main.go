@@ -1,9 +1,9 @@
 // Controller runs one VM through its whole life, to be killed on the way.
 //
-//	controller RUNTIME DATA KERNEL DRIVE VSOCK GRACE
+//	controller RUNTIME DATA KERNEL DRIVE VSOCK GRACE [network]
 //
 // GRACE is how long the guest may take to shut down; "-1s" kills at once, "none"
-// leaves even that to the clean-up.
+// leaves even that to the clean-up. The word network gives the VM two interfaces.
 package main
 
 import (
@@ -15,6 +15,7 @@ import (
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/internal/hello"
+	"github.com/smartvm/smartvm/netconfig"
 	"github.com/smartvm/smartvm/vmconfig"
 )
 
@@ -31,11 +32,18 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	vm, err := m.CreateVM("crash", vmconfig.Config{
+	config := vmconfig.Config{
 		BootSource: firecracker.BootSource{KernelImagePath: kernel, BootArgs: hello.Stay},
 		Drives:     []vmconfig.Drive{{Drive: firecracker.Drive{DriveID: "disk", PathOnHost: drive}}},
 		Vsock:      &firecracker.Vsock{GuestCID: 3, UDSPath: vsock},
-	})
+	}
+	if len(args) > 6 { // with networks
+		config.NetworkInterfaces = []firecracker.NetworkInterface{{IfaceID: "eth0"}, {IfaceID: "eth1"}}
+		config.Network = &vmconfig.Network{
+			IPArgument: true, Egress: &netconfig.Policy{Default: netconfig.Deny}, Forwards: []netconfig.Forward{{HostPort: 8080, GuestPort: 80}},
+		}
+	}
+	vm, err := m.CreateVM("crash", config)
 	if err != nil {
 		return err
 	}
