@@ -127,7 +127,7 @@ func (a *app) complete(
 		if most > 0 && len(args) >= most {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		m, err := a.manager(func(*smartvm.Options) {})
+		m, err := a.manager(unchanged)
 		if err != nil {
 			return words, cobra.ShellCompDirectiveError
 		}
@@ -188,8 +188,16 @@ func (a *app) readArgument(arg string) ([]byte, error) {
 	return readFile(path)
 }
 
+// readFileOrStdin reads a file that a flag names; - is standard input.
+func (a *app) readFileOrStdin(path string) ([]byte, error) {
+	if path == "-" {
+		return readBounded(a.stdin, "standard input")
+	}
+	return readFile(path)
+}
+
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.Open(path) //nolint:gosec // it is for the user to say what is read
 	if err != nil {
 		return nil, err
 	}

@@ -95,7 +95,7 @@ say from where, and whether at all.`,
 		verb.GroupID = groupVM
 		root.AddCommand(verb)
 	}
-	for _, verb := range []*cobra.Command{a.imageCommand(), a.firecrackerCommand()} {
+	for _, verb := range []*cobra.Command{a.imageCommand(), a.firecrackerCommand(), a.netCommand()} {
 		verb.GroupID = groupFiles
 		root.AddCommand(verb)
 	}
@@ -171,28 +171,34 @@ func (a *app) do(verb func(ctx context.Context, args []string) error) func(*cobr
 
 // with is do for a verb that needs a manager.
 func (a *app) with(verb func(ctx context.Context, m *smartvm.Manager, args []string) error) func(*cobra.Command, []string) error {
-	return a.withOptions(func(*smartvm.Options) {}, verb)
+	return a.withOptions(unchanged, verb)
 }
 
 // withOptions is with for a verb that knows some of the manager's options better.
 func (a *app) withOptions(
-	change func(*smartvm.Options), verb func(ctx context.Context, m *smartvm.Manager, args []string) error,
+	change func(*smartvm.Options) error, verb func(ctx context.Context, m *smartvm.Manager, args []string) error,
 ) func(*cobra.Command, []string) error {
 	return a.do(func(ctx context.Context, args []string) error {
 		m, err := a.manager(change)
 		if err != nil {
 			return err
 		}
-		return errors.Join(verb(ctx, m, args), m.Close())
+		return errors.Join(verb(ctx, m, args), m.Close()) //nolint:contextcheck // a Close has none, and bounds its waits itself
 	})
 }
 
-func (a *app) manager(change func(*smartvm.Options)) (*smartvm.Manager, error) {
+// unchanged leaves the manager's options as the environment and the global flags
+// have them.
+func unchanged(*smartvm.Options) error { return nil }
+
+func (a *app) manager(change func(*smartvm.Options) error) (*smartvm.Manager, error) {
 	opts, err := a.options()
 	if err != nil {
 		return nil, err
 	}
-	change(&opts)
+	if err := change(&opts); err != nil {
+		return nil, err
+	}
 	return smartvm.New(opts)
 }
 

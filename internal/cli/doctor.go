@@ -50,18 +50,22 @@ some VMs need. What the checks make is removed again.`,
 
 func (a *app) doctor(ctx context.Context, _ []string) error {
 	findings := []finding{checkKernel(), checkKVM(), a.checkFirecracker(ctx)}
-	m, err := a.manager(func(opts *smartvm.Options) { opts.Offline = true })
+	m, err := a.manager(func(opts *smartvm.Options) error {
+		opts.Offline = true
+		return nil
+	})
 	if err != nil {
 		findings = append(findings, failed("directories", err))
 	} else {
 		findings = append(findings, checkDirectory("runtime directory", m.RuntimeDir(), true), checkDirectory("data directory", m.DataDir(), false),
 			checkImages(ctx, m), checkLeftovers(ctx, m))
 		findings = append(findings, checkGuest(ctx, m)...)
-		if err := m.Close(); err != nil {
+		findings = append(findings, checkNetworks(ctx, m)...)
+		if err := m.Close(); err != nil { //nolint:contextcheck // a Close has none, and bounds its waits itself
 			return err
 		}
 	}
-	findings = append(findings, checkNetAdmin(), checkTUN(), checkNFTables(), checkCgroups(), checkInotify())
+	findings = append(findings, checkNetAdmin(), checkTUN(), checkNFTables(), checkBarriers(ctx), checkCgroups(), checkInotify())
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}

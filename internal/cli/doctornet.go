@@ -1,11 +1,18 @@
 package cli
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm"
+	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/hostnet"
+	"github.com/smartvm/smartvm/netconfig"
 )
 
 // checkNetAdmin looks at what TAPs, bridges and firewalls need.
@@ -77,4 +84,65 @@ func askNFTables() error {
 		return unix.Errno(-int32(binary.NativeEndian.Uint32(answer[unix.SizeofNlMsghdr:])))
 	}
 	return nil
+}
+
+// checkNetworks compares the networks that are up with what they are planned to be: a
+// firewall that was loaded anew cuts guests off without a word.
+func checkNetworks(ctx context.Context, m *smartvm.Manager) []finding {
+	const check = "networks"
+	networks, err := hostnet.List(ctx, m.RuntimeDir())
+	if err != nil {
+		return []finding{failed(check, err)}
+	}
+	var findings []finding
+	for i := range networks {
+		faults, err := checkNetwork(ctx, m.RuntimeDir(), networks[i].Bridge)
+		if errors.Is(err, errcode.NotPermitted) {
+			return []finding{{check, warning, fmt.Sprintf("%d, which only root may look at", len(networks)), "run it as root"}}
+		}
+		if err != nil {
+			findings = append(findings, failed(check, err))
+		}
+		for _, f := range faults {
+			findings = append(findings, finding{check, warning, networks[i].Bridge + ": " + f.What + ": " + f.Effect, f.Fix})
+		}
+	}
+	if len(findings) == 0 {
+		return []finding{{Check: check, Status: fine, Found: fmt.Sprintf("%d, as planned", len(networks))}}
+	}
+	return findings
+}
+
+func checkNetwork(ctx context.Context, dir, bridge string) (faults []hostnet.Fault, err error) {
+	n, err := hostnet.New(hostnet.Options{Dir: dir, Config: netconfig.Config{Bridge: bridge}})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, n.Close()) }() //nolint:contextcheck // a Close has none, and bounds its waits itself
+	return n.Check(ctx)
+}
+
+// checkBarriers tells of firewalls that drop what they do not know, guests' traffic
+// included: networks get accept rules there when they are made.
+func checkBarriers(ctx context.Context) finding {
+	const check = "other firewalls"
+	barriers, legacy, err := hostnet.Barriers(ctx)
+	switch {
+	case errors.Is(err, errcode.NotPermitted):
+		return finding{check, warning, "only root may look at them", "run it as root"}
+	case err != nil:
+		return failed(check, err)
+	case legacy:
+		return finding{
+			check, warning, "the old iptables has rules, which smartvm can't see",
+			"if guests reach nothing: iptables-legacy -I FORWARD -i " + netconfig.DefaultBridge + " -j ACCEPT; iptables-legacy -I FORWARD -o " + netconfig.DefaultBridge + " -j ACCEPT",
+		}
+	case len(barriers) == 0:
+		return finding{Check: check, Status: fine, Found: "none that drops forwarded traffic"}
+	}
+	names := make([]string, len(barriers))
+	for i, b := range barriers {
+		names[i] = b.String()
+	}
+	return finding{Check: check, Status: fine, Found: strings.Join(names, "; ") + ": networks add accept rules there"}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/smartvm/smartvm/baseimage"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/image"
+	"github.com/smartvm/smartvm/netconfig"
 )
 
 // The variables of the environment that smartvm reads.
@@ -31,6 +32,7 @@ const (
 	envManifest    = "SMARTVM_BASE_IMAGE_MANIFEST_PATH"
 	envCacheDir    = "SMARTVM_BASE_IMAGE_CACHE_DIR"
 	envRetention   = "SMARTVM_MAX_STORED_BASE_IMAGES"
+	envNetwork     = "SMARTVM_NETWORK"
 )
 
 func (a *app) environmentCommand() *cobra.Command {
@@ -68,6 +70,8 @@ variable, an empty variable is none, and a wrong value is a wrong command line.
       the cache of images; default: base-images below the data directory
   ` + envRetention + `
       how many images the cache keeps; default: ` + strconv.Itoa(baseimage.DefaultRetention) + `
+  ` + envNetwork + `
+      the network that --net means: a bridge, or a network file; default: ` + netconfig.DefaultBridge + `
 
 Proxies are those of HTTPS_PROXY, HTTP_PROXY and NO_PROXY. With TERM=dumb no bars
 are drawn. SOURCE_DATE_EPOCH is for image pack.`,
@@ -139,6 +143,14 @@ var variables = []struct {
 			return fmt.Errorf("%q is not a number from 1 on", text)
 		}
 		return nil
+	}},
+	{envNetwork, func(opts *smartvm.Options, text string) error {
+		config, err := networkConfig(text)
+		if err != nil {
+			return err
+		}
+		opts.Network = *config
+		return config.Validate()
 	}},
 	{envManifestURL, func(opts *smartvm.Options, text string) error {
 		opts.BaseImageManifest = text

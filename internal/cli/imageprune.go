@@ -26,11 +26,12 @@ print their ids. Those in use stay. What killed downloads have left goes too.`,
 			return a.noArgs(cmd, args)
 		},
 	}
-	cmd.RunE = a.withOptions(func(opts *smartvm.Options) {
+	cmd.RunE = a.withOptions(func(opts *smartvm.Options) error {
 		if keep > 0 {
 			opts.BaseImageRetention = int(keep)
 		}
 		opts.Logger = nil // it would say again what is printed
+		return nil
 	}, func(ctx context.Context, m *smartvm.Manager, _ []string) error {
 		evicted, err := m.BaseImages().Prune(ctx)
 		if a.asJSON {

@@ -18,8 +18,8 @@ type runFlags struct {
 	vcpus  wholeNumber
 	memory mebibytes
 	drives driveFlags
-	taps   []string
 	vsock  vsockFlag
+	net    netFlags
 
 	detach bool
 	// Not flags: the other arguments.
@@ -56,18 +56,34 @@ says persist. A drive is PATH[,OPTION...] with the options
   root       the guest's root device
   persist    the guest writes to the file itself
   id=NAME    its id: letters, digits, _ (default: rootfs, drive1, drive2, ...)
-A VM file is JSON or YAML, with the keys of Firecracker's --config-file.`,
+A VM file is JSON or YAML, with the keys of Firecracker's --config-file.
+
+--net gives the guest an interface on the default network, --net=NETWORK on another
+one (smartvm help net); --net none takes interfaces away. The kernel is told its
+address by ip=. The guest reaches what this host reaches, but neither the host nor
+other guests. The other flags about networks imply --net:
+  -p [HOSTIP:]HOSTPORT:GUESTPORT[/udp]
+             HOSTIP is the address of this host that is listened on; default:
+             127.0.0.1, so that only this host can connect; 0.0.0.0: all
+  --allow, --deny DEST[:PORTS][/PROTO]
+             DEST is an address, a prefix or *; as in 1.1.1.1:53/udp, *:80,443 or
+             10.0.0.0/8. The first rule that matches counts. With an --allow what no
+             rule matches is denied. With --egress the file's rules come behind.`,
 		Example: `  smartvm run hello
   smartvm run hello -- hello.stay
   smartvm run --image latest
   smartvm run --image ./manifest.json --memory 1G -- init=/bin/sh
   smartvm run -f vm.yaml --memory 2G --name web --detach
   smartvm run --kernel vmlinux --drive rootfs.ext4,root --drive data.img,persist
-  smartvm run --kernel vmlinux --initrd initrd.cpio --tap tap0 --vsock 3:vm.sock`,
+  smartvm run --kernel vmlinux --initrd initrd.cpio --tap tap0 --vsock 3:vm.sock
+  smartvm run --image latest --net -p 8080:80
+  smartvm run --image latest --allow 1.1.1.1:53/udp --allow '*:443'
+  smartvm run --image latest --wireguard ./wg0.conf`,
 		Args: f.arguments,
-		RunE: a.with(func(ctx context.Context, m *smartvm.Manager, _ []string) error { return a.run(ctx, m, f) }),
 	}
-	f.register(cmd)
+	cmd.RunE = a.withOptions(func(opts *smartvm.Options) error { return f.net.options(a, opts) },
+		func(ctx context.Context, m *smartvm.Manager, _ []string) error { return a.run(ctx, m, f) })
+	f.register(a, cmd)
 	cmd.Flags().BoolVar(&a.asJSON, "json", false, "with --detach: print an object instead of the name")
 	a.offlineFlag(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("image", a.completeImages(0, cobra.ShellCompDirectiveDefault, presetWords...)) // as above
@@ -75,7 +91,7 @@ A VM file is JSON or YAML, with the keys of Firecracker's --config-file.`,
 	return cmd
 }
 
-func (f *runFlags) register(cmd *cobra.Command) {
+func (f *runFlags) register(a *app, cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	f.changed = flags.Changed
@@ -90,11 +106,10 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.initrd, "initrd", "", "the guest's initrd `PATH`")
 	flags.StringVar(&f.bootArgs, "boot-args", "", "the kernel's command `LINE` (default: that of the image; with --kernel: "+defaultBootArgs+")")
 	flags.Var(&f.drives, "drive", "add a drive, see above; can be repeated")
-	flags.StringArrayVar(&f.taps, "tap", nil, "add a network interface on an existing TAP `DEVICE`; can be repeated")
+	f.net.register(a, cmd)
 	flags.Var(&f.vsock, "vsock", "add a vsock device with this socket on the host; CID is 3 if left out")
 	flags.StringVar(&f.metadata, "metadata", "", "metadata for the guest (MMDS): a `JSON` object, @FILE, or - for standard input")
-	_ = cmd.RegisterFlagCompletionFunc("tap", cobra.NoFileCompletions) // it fails only for an unknown flag
-	_ = cmd.RegisterFlagCompletionFunc("name", cobra.NoFileCompletions)
+	_ = cmd.RegisterFlagCompletionFunc("name", cobra.NoFileCompletions) // it fails only for an unknown flag
 }
 
 // arguments sorts out what is before and after --.
@@ -103,9 +118,17 @@ func (f *runFlags) arguments(cmd *cobra.Command, args []string) error {
 	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
 		guests, f.words = args[:dash], args[dash:]
 	}
+	guests, err := f.net.arguments(guests)
+	if err != nil {
+		return err
+	}
 	switch {
+	case len(guests) > 1 && f.net.net == netDefault:
+		return fmt.Errorf("%q is one argument too many: a network is named by --net=%[1]s", guests[1])
 	case len(guests) > 1:
 		return fmt.Errorf("%q is one argument too many: words for the guest's kernel come after --", guests[1])
+	case len(guests) == 1 && guests[0] != "hello" && f.net.net == netDefault:
+		return fmt.Errorf("%q is not a built-in guest, hello is: a network is named by --net=%[1]s", guests[0])
 	case len(guests) == 1 && guests[0] != "hello":
 		return fmt.Errorf("%q is not a built-in guest, hello is: use --image IMAGE, -f FILE or --kernel PATH for others", guests[0])
 	}

@@ -26,7 +26,9 @@ func (a *app) runConfig(ctx context.Context, m *smartvm.Manager, f *runFlags) (*
 	f.setBoot(&config.BootSource)
 	f.setMachine(config)
 	f.drives.addTo(config)
-	f.addTAPs(config)
+	if err := f.net.addTo(a, config); err != nil {
+		return nil, err
+	}
 	if f.vsock.path != "" {
 		config.Vsock = &firecracker.Vsock{GuestCID: f.vsock.cid, UDSPath: f.vsock.path}
 	}
@@ -49,16 +51,10 @@ func (a *app) baseConfig(ctx context.Context, m *smartvm.Manager, f *runFlags) (
 }
 
 func (a *app) readConfig(path string) (*vmconfig.Config, error) {
-	var data []byte
-	var err error
-	switch path {
-	case "":
+	if path == "" {
 		return &vmconfig.Config{}, nil
-	case "-":
-		data, err = readBounded(a.stdin, "standard input")
-	default:
-		data, err = readFile(path)
 	}
+	data, err := a.readFileOrStdin(path)
 	if err != nil {
 		return nil, fmt.Errorf("read vm file: %w", err)
 	}
@@ -101,17 +97,6 @@ func (f *runFlags) setMachine(config *vmconfig.Config) {
 	}
 	if f.changed("memory") {
 		config.MachineConfig.MemSizeMiB = int(f.memory)
-	}
-}
-
-func (f *runFlags) addTAPs(config *vmconfig.Config) {
-	taken := map[string]bool{}
-	for _, n := range config.NetworkInterfaces {
-		taken[n.IfaceID] = true
-	}
-	for _, tap := range f.taps {
-		config.NetworkInterfaces = append(config.NetworkInterfaces,
-			firecracker.NetworkInterface{IfaceID: freeID("eth", 0, taken), HostDevName: tap})
 	}
 }
 
