@@ -47,6 +47,12 @@ const (
 	fetchLimit = 1.15
 	hashLimit  = 1.10
 	againLimit = 1.0 // ms
+
+	tapLimit    = 1.0   // ms
+	deleteLimit = 500.0 // ms
+	rulesLimit  = 5.0   // ms
+	netLimit    = 1.15
+	streamLimit = 0.95
 )
 
 func (r *report) goals() []Goal {
@@ -84,9 +90,32 @@ func (r *report) goals() []Goal {
 			goals = append(goals, ratioGoal(m.Task+", ms", againLimit, false, Ratio{m.Took.Mean, m.Took.Mean, m.Took.Mean}))
 		}
 	}
+	goals = append(goals, r.networkGoals()...)
 	for i := range goals {
 		goals[i].Value = round(goals[i].Value)
 		goals[i].Low, goals[i].High = round(goals[i].Low), round(goals[i].High)
+	}
+	return goals
+}
+
+func (r *report) networkGoals() (goals []Goal) {
+	for i := range r.Network {
+		m := &r.Network[i]
+		if !m.Judged {
+			continue
+		}
+		switch m.Part {
+		case partTAPs:
+			goals = append(goals, ratioGoal(m.Task+", ms", tapLimit, false, m.Mean))
+		case partDelete:
+			goals = append(goals, ratioGoal(m.Task+", ms", deleteLimit, false, m.Mean))
+		case partRules:
+			goals = append(goals, ratioGoal(m.Task+" ("+m.Way+"), ms", rulesLimit, false, m.Mean))
+		case partStream:
+			goals = append(goals, ratioGoal(m.Task+", rate / without a policy", streamLimit, true, m.Rate))
+		case partStarts:
+			goals = append(goals, ratioGoal("start of a VM with a network / without, and a TAP", netLimit, false, m.First))
+		}
 	}
 	return goals
 }

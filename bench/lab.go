@@ -14,6 +14,7 @@ import (
 
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/hostnet"
 	"github.com/smartvm/smartvm/image"
 	"github.com/smartvm/smartvm/internal/hello"
 	"github.com/smartvm/smartvm/vmconfig"
@@ -71,6 +72,7 @@ func (l *lab) open(ctx context.Context, opts *options) (err error) {
 	}
 	l.manager, err = smartvm.New(smartvm.Options{
 		DataDir: filepath.Join(l.memory, "data"), RuntimeDir: filepath.Join(l.memory, "run"), FirecrackerPath: opts.firecracker,
+		ReuseAddresses: true,
 	})
 	if err != nil {
 		return err
@@ -92,15 +94,25 @@ func (l *lab) tempDir(parent string) (string, error) {
 // cleanupTimeout bounds what is done after the last measurement, or an interrupt.
 const cleanupTimeout = time.Minute
 
+// networksName is the directory of the manager's networks. It stays: it says whose
+// they are.
+const networksName = ".networks"
+
 func (l *lab) closeManager() error {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
 	defer cancel()
 	err := l.manager.Cleanup(ctx)
 	left, lerr := os.ReadDir(l.manager.RuntimeDir())
 	for _, entry := range left {
-		err = errors.Join(err, fmt.Errorf("smartvm left %s", entry.Name()))
+		if entry.Name() != networksName {
+			err = errors.Join(err, fmt.Errorf("smartvm left %s", entry.Name()))
+		}
 	}
-	return errors.Join(err, lerr, l.manager.Close())
+	networks, nerr := hostnet.List(ctx, l.manager.RuntimeDir())
+	for i := range networks {
+		err = errors.Join(err, fmt.Errorf("smartvm left the network %s", networks[i].Bridge))
+	}
+	return errors.Join(err, lerr, nerr, l.manager.Close())
 }
 
 // close undoes everything, and reports what the arms forgot.
@@ -132,9 +144,13 @@ func (l *lab) config() vmconfig.Config {
 	}
 }
 
-// file is the same VM as a --config-file.
-func (l *lab) file() []byte {
-	return []byte(`{"boot-source":` + l.bootSource() + `,"machine-config":` + machineConfig() + `,"drives":[]}`)
+// file is the same VM as a --config-file; with an interface, unless tap is empty.
+func (l *lab) file(tap string) []byte {
+	interfaces := ""
+	if tap != "" {
+		interfaces = `,"network-interfaces":[{"iface_id":"eth0","host_dev_name":"` + tap + `"}]`
+	}
+	return []byte(`{"boot-source":` + l.bootSource() + `,"machine-config":` + machineConfig() + `,"drives":[]` + interfaces + `}`)
 }
 
 func (l *lab) bootSource() string {

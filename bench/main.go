@@ -13,7 +13,11 @@
 //	go build -o smartvm-bench ./bench && chrt -r 1 ./smartvm-bench -firecracker /usr/bin/firecracker
 //
 // It needs /dev/kvm and a Firecracker; reflinks on xfs need root and mkfs.xfs
-// as well, and are left out without.
+// as well, and are left out without. So are networks, which need root: they are
+// measured by a second process of this program in a network namespace of its
+// own, so that the host's network is never touched. Their parts can be had one
+// by one: -arms taps,rules,stream,net-starts. Flags say how many TAPs there are
+// in a batch (-taps) and how long a stream is (-stream); -quick makes all small.
 package main
 
 import (
@@ -38,6 +42,8 @@ type options struct {
 	fleet       int
 	concurrency int
 	copies      int
+	taps        int
+	stream      int
 	arms        []string
 	json        string
 	firecracker string
@@ -58,6 +64,19 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if isolated() {
+		err = serve(ctx, opts, stdout)
+	} else {
+		err = publish(ctx, opts, stdout)
+	}
+	if err != nil {
+		say(stderr, "bench: %v", err)
+		return 1
+	}
+	return 0
+}
+
+func publish(ctx context.Context, opts *options, stdout io.Writer) error {
 	report, err := measure(ctx, opts)
 	if err == nil {
 		err = report.print(stdout)
@@ -65,11 +84,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil && opts.json != "" {
 		err = report.save(opts.json)
 	}
-	if err != nil {
-		say(stderr, "bench: %v", err)
-		return 1
-	}
-	return 0
+	return err
 }
 
 // say writes a line for whoever watches. If nobody can, the numbers still count.
@@ -79,11 +94,13 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	o := &options{progress: stderr}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.IntVar(&o.n, "n", 200, "starts of one VM per arm")
-	flags.IntVar(&o.rounds, "rounds", 10, "fleets per arm")
+	flags.IntVar(&o.n, "n", 200, "starts of one VM per arm; single TAPs, tables of rules and streams per way")
+	flags.IntVar(&o.rounds, "rounds", 10, "fleets per arm, and batches of TAPs per way")
 	flags.IntVar(&o.fleet, "fleet", 200, "VMs in a fleet")
 	flags.IntVar(&o.concurrency, "concurrency", 32, "VMs of a fleet that start at the same time")
 	flags.IntVar(&o.copies, "copies", 20, "copies per way of staging, and turns per way with images; the mean leaves none out below 20")
+	flags.IntVar(&o.taps, "taps", 500, "TAPs in the larger batch; the smaller one has a fifth of them")
+	flags.IntVar(&o.stream, "stream", 8, "`MiB` in a stream of small packets; one of large packets has four times as many")
 	arms := flags.String("arms", "", "comma-separated arms or families to run, default all: "+strings.Join(armNames(), ", "))
 	flags.StringVar(&o.json, "json", "", "also write the results to this `file`")
 	flags.StringVar(&o.firecracker, "firecracker", os.Getenv("SMARTVM_FIRECRACKER"), "Firecracker `path`")
@@ -95,13 +112,13 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		return nil, err
 	}
 	if *quick {
-		o.n, o.rounds, o.fleet, o.concurrency, o.copies = 5, 1, 8, 4, 1
+		o.n, o.rounds, o.fleet, o.concurrency, o.copies, o.taps, o.stream = 5, 1, 8, 4, 1, 20, 2
 	}
 	if o.firecracker == "" {
 		return nil, errors.New("say where Firecracker is: -firecracker, or SMARTVM_FIRECRACKER")
 	}
-	if o.n < 1 || o.rounds < 1 || o.fleet < 1 || o.concurrency < 1 || o.copies < 1 {
-		return nil, errors.New("every count must be at least 1")
+	if o.n < 1 || o.rounds < 1 || o.fleet < 1 || o.concurrency < 1 || o.copies < 1 || o.taps < 2 || o.stream < 1 {
+		return nil, errors.New("every count must be at least 1, and that of TAPs 2")
 	}
 	if *arms != "" {
 		o.arms = strings.Split(*arms, ",")
@@ -115,7 +132,10 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 }
 
 func armNames() []string {
-	return []string{oneFamily, armFloor, armFair, armReady, armPuts, armPipeline, armSmartvm, fleetFamily, stageFamily, imagesFamily}
+	names := []string{
+		oneFamily, armFloor, armFair, armReady, armPuts, armPipeline, armSmartvm, fleetFamily, stageFamily, imagesFamily, networkFamily,
+	}
+	return append(names, networkParts()...)
 }
 
 // wants reports whether one of the names, an arm's and its family's, was asked for.
@@ -131,7 +151,7 @@ func measure(ctx context.Context, opts *options) (report *report, err error) {
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
 	report = newReport(l)
-	for _, family := range []func(context.Context, *lab, *options) error{report.one, report.fleets, report.staging, report.images} {
+	for _, family := range []func(context.Context, *lab, *options) error{report.one, report.fleets, report.staging, report.images, report.network} {
 		if err := family(ctx, l, opts); err != nil {
 			return nil, err
 		}

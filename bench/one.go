@@ -11,6 +11,7 @@ import (
 
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/internal/hello"
+	"github.com/smartvm/smartvm/vmconfig"
 )
 
 // The arms that start one VM.
@@ -44,7 +45,7 @@ func oneArms() []arm {
 		{armReady, "floor, but ask the API whether the VM runs, then wait for its byte", byAPI((*rawVM).bootReady)},
 		{armPuts, "spawn with --api-sock; await socket; one request after the other; directory, log file and inotify made before", byAPI(puts)},
 		{armPipeline, "the same, the configuration in one write, then InstanceStart", byAPI(pipeline)},
-		{armSmartvm, "CreateVM, Start, OpenConsole, everything measured", bySmartvm},
+		{armSmartvm, "CreateVM, Start, OpenConsole, everything measured", bySmartvm((*lab).config)},
 	}
 }
 
@@ -84,25 +85,27 @@ func byAPI(boot func(v *rawVM, started func()) error) func(context.Context, *lab
 	}
 }
 
-func bySmartvm(ctx context.Context, l *lab) (s sample, err error) {
-	began := time.Now()
-	done := s.begin()
-	vm, err := l.manager.CreateVM("", l.config())
-	if err != nil {
-		return s, err
+func bySmartvm(config func(*lab) vmconfig.Config) func(context.Context, *lab) (sample, error) {
+	return func(ctx context.Context, l *lab) (s sample, err error) {
+		began := time.Now()
+		done := s.begin()
+		vm, err := l.manager.CreateVM("", config(l))
+		if err != nil {
+			return s, err
+		}
+		defer func() { err = errors.Join(err, l.discard(ctx, vm)) }()
+		if err := vm.Start(ctx); err != nil {
+			return s, err
+		}
+		s.started = time.Since(began)
+		console, err := vm.OpenConsole(ctx, smartvm.ConsoleOptions{Follow: true})
+		if err != nil {
+			return s, err
+		}
+		err = awaitMarker(console)
+		done()
+		return s, errors.Join(err, console.Close())
 	}
-	defer func() { err = errors.Join(err, l.discard(ctx, vm)) }()
-	if err := vm.Start(ctx); err != nil {
-		return s, err
-	}
-	s.started = time.Since(began)
-	console, err := vm.OpenConsole(ctx, smartvm.ConsoleOptions{Follow: true})
-	if err != nil {
-		return s, err
-	}
-	err = awaitMarker(console)
-	done()
-	return s, errors.Join(err, console.Close())
 }
 
 // awaitMarker reads as a program does that looks for something in a stream.
@@ -132,11 +135,11 @@ func (l *lab) discard(ctx context.Context, vm *smartvm.VM) error {
 
 // takeTurns runs every arm n times, in another order in each round, after one
 // run each that does not count. The samples of a round have the same index.
-func takeTurns(ctx context.Context, l *lab, arms []arm, n int, progress io.Writer) ([][]sample, error) {
+func takeTurns(ctx context.Context, l *lab, arms []arm, n int, what string, progress io.Writer) ([][]sample, error) {
 	samples := make([][]sample, len(arms))
 	for round := range n + 1 {
 		if round%50 == 0 {
-			say(progress, "one VM: round %d of %d", round, n)
+			say(progress, "%s: round %d of %d", what, round, n)
 		}
 		for _, i := range l.random.Perm(len(arms)) {
 			if err := pause(ctx, l.random); err != nil {

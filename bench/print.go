@@ -26,6 +26,9 @@ func (r *report) print(out io.Writer) error {
 	if len(r.Images) > 0 {
 		r.printImages(w)
 	}
+	if len(r.Network) > 0 {
+		r.printNetwork(w)
+	}
 	fmt.Fprintln(w, "\nMUST REACH\tlimit\tvalue\tverdict")
 	for _, g := range r.Goals {
 		sign := "<="
@@ -99,5 +102,26 @@ func (r *report) printImages(w *bytes.Buffer) {
 	fmt.Fprintln(w, "\nIMAGES\tway\tn\tmin ms\tmedian\tmean\t/ first way")
 	for _, m := range r.Images {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%.3f\t%.3f\t%.3f\t%s\n", m.Task, m.Way, m.Took.N, m.Took.Min, m.Took.Median, m.Took.Mean, m.First)
+	}
+}
+
+func (r *report) printNetwork(w *bytes.Buffer) {
+	fmt.Fprintln(w, "\nNETWORK, ms\tway\tn\tmin\tmedian\tp90\tmean\t/ first way\tMiB/s")
+	for i := range r.Network {
+		m := &r.Network[i]
+		rate := ""
+		if m.MiBPerSecond > 0 {
+			rate = fmt.Sprintf("%.0f", m.MiBPerSecond)
+		}
+		t := m.Took
+		fmt.Fprintf(w, "%s\t%s\t%d\t%.3f\t%.3f\t%.3f\t%.3f\t%s\t%s\n", m.Task, m.Way, t.N, t.Min, t.Median, t.P90, t.Mean, m.First, rate)
+	}
+	said := map[[2]string]bool{}
+	for i := range r.Network {
+		m := &r.Network[i]
+		if key := [2]string{m.Part, m.Way}; m.What != "" && !said[key] {
+			said[key] = true
+			fmt.Fprintf(w, "  %s, %s: %s\n", m.Part, m.Way, m.What)
+		}
 	}
 }

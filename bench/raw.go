@@ -21,6 +21,7 @@ import (
 type rawVM struct {
 	lab *lab
 	dir string
+	tap string // of its interface, if it has one
 	pid int
 	out int // read end of the pipe
 
@@ -41,7 +42,7 @@ func (v *rawVM) prepare() error {
 		return err
 	}
 	return errors.Join(
-		os.WriteFile(v.path(configName), v.lab.file(), fileMode),
+		os.WriteFile(v.path(configName), v.lab.file(v.tap), fileMode),
 		os.WriteFile(v.path(logName), nil, fileMode), // before v1.14 Firecracker does not make it
 	)
 }

@@ -13,14 +13,15 @@ import (
 
 // report is what is printed and written as JSON. Times are in milliseconds.
 type report struct {
-	Time    time.Time     `json:"time"`
-	Machine Machine       `json:"machine"`
-	Goals   []Goal        `json:"goals"`
-	One     []OneResult   `json:"one_vm"`
-	Fleet   []FleetResult `json:"fleet"`
-	Staging []StageResult `json:"staging"`
-	Images  []ImageResult `json:"images"`
-	Notes   []string      `json:"notes"`
+	Time    time.Time       `json:"time"`
+	Machine Machine         `json:"machine"`
+	Goals   []Goal          `json:"goals"`
+	One     []OneResult     `json:"one_vm"`
+	Fleet   []FleetResult   `json:"fleet"`
+	Staging []StageResult   `json:"staging"`
+	Images  []ImageResult   `json:"images"`
+	Network []NetworkResult `json:"network"`
+	Notes   []string        `json:"notes"`
 }
 
 // Machine is where the numbers come from.
@@ -79,6 +80,20 @@ type ImageResult struct {
 	First Ratio   `json:"ratio_to_first,omitzero"` // way of the same task
 }
 
+// NetworkResult is one way to do something with networks.
+type NetworkResult struct {
+	Part         string  `json:"part"`
+	Task         string  `json:"task"`
+	Way          string  `json:"way"`
+	What         string  `json:"what,omitzero"`
+	Judged       bool    `json:"judged"` // there is a goal for it
+	Took         Summary `json:"took_ms"`
+	Mean         Ratio   `json:"mean_ms"`                 // trimmed
+	First        Ratio   `json:"ratio_to_first,omitzero"` // way of the same task
+	MiBPerSecond float64 `json:"mib_per_second,omitzero"`
+	Rate         Ratio   `json:"rate_ratio_to_first,omitzero"`
+}
+
 func newReport(l *lab) *report {
 	return &report{
 		Time: time.Now().UTC().Truncate(time.Second),
@@ -86,7 +101,8 @@ func newReport(l *lab) *report {
 			Kernel: kernelRelease(), CPU: cpuModel(), Cores: runtime.NumCPU(), Go: runtime.Version(),
 			Firecracker: l.binary.Version.String(), Scheduling: scheduling(), LoadBefore: load(),
 		},
-		Goals: []Goal{}, One: []OneResult{}, Fleet: []FleetResult{}, Staging: []StageResult{}, Images: []ImageResult{}, Notes: []string{},
+		Goals: []Goal{}, One: []OneResult{}, Fleet: []FleetResult{}, Staging: []StageResult{}, Images: []ImageResult{},
+		Network: []NetworkResult{}, Notes: []string{},
 	}
 }
 

@@ -33,7 +33,7 @@ func (r *report) one(ctx context.Context, l *lab, opts *options) error {
 	if arms[0].name != armFloor {
 		arms = slices.Insert(arms, 0, oneArms()[0])
 	}
-	samples, err := takeTurns(ctx, l, arms, opts.n, opts.progress)
+	samples, err := takeTurns(ctx, l, arms, opts.n, "one VM", opts.progress)
 	if err != nil {
 		return err
 	}
