@@ -1,19 +1,20 @@
 # smartvm: run `make help` for what there is.
 .POSIX:
-.PHONY: help hello kvm build generate test fuzz bench cover check lint fmt vet tidy cross vuln shellcheck clean
+.PHONY: help hello kvm build generate test lab-test lab-shell fuzz bench cover check lint fmt vet tidy cross vuln shellcheck clean
 
 GO = go
 VERSION = $$(git describe --tags --always --dirty 2>/dev/null || echo devel)
 TOOLS = $(CURDIR)/.cache/bin
 FUZZTIME = 10s
 ARGS =
+LAB = ./lab/e2e
 
 ##@ Use
 
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	  /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 hello: kvm build ## boot a real microVM that prints its greeting; brings all it needs
 	@bin/smartvm run hello --firecracker "$$(scripts/get-firecracker)"
@@ -28,6 +29,12 @@ build: ## build bin/smartvm
 
 test: ## run the tests, with real boots where KVM is usable; brings all it needs (ARGS='-run X ./pkg')
 	@scripts/test $(ARGS)
+
+lab-test: ## run the tests with Linux guests in an emulated machine (ARGS='-v -run X', LAB=./pkg)
+	@scripts/lab test $(ARGS) $(LAB)
+
+lab-shell: ## a shell in that machine
+	@scripts/lab shell $(ARGS)
 
 fuzz: ## run each fuzz target for FUZZTIME (10s)
 	@scripts/fuzz $(FUZZTIME)

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/smartvm/smartvm/lab/internal/box"
+	"github.com/smartvm/smartvm/lab/internal/link"
+)
+
+// testRun is one call of lab test.
+type testRun struct {
+	session
+
+	direct bool
+	build  []string // flags of go list and go test -c
+	flags  []string // of the test programs
+}
+
+// Test flags that are passed on: those with a value, and those without.
+var (
+	valueFlags = map[string]string{
+		"run": "run only tests that match this `regexp`", "skip": "leave out tests that match this `regexp`",
+		"count": "run each test `N` times", "parallel": "run at most `N` tests at the same time",
+		"shuffle": "random order: on, off or a `seed`", "bench": "also run benchmarks that match this `regexp`",
+	}
+	boolFlags = map[string]string{
+		"v": "print the name of each test", "short": "leave out long tests", "failfast": "stop a package at its first failure",
+	}
+)
+
+func (t *testRun) register(flags *flag.FlagSet) {
+	t.session.register(flags, "share")
+	flags.BoolVar(&t.direct, "direct", false, "run on this host, whose /dev/kvm boots Linux, and not in the machine")
+	flags.Func("tags", "build `tags`", func(tags string) error {
+		t.build = append(t.build, "-tags="+tags)
+		return nil
+	})
+	pass := func(name string) func(string) error {
+		return func(value string) error {
+			t.flags = append(t.flags, "-test."+name+"="+value)
+			return nil
+		}
+	}
+	for name, help := range valueFlags {
+		flags.Func(name, help, pass(name))
+	}
+	for name, help := range boolFlags {
+		flags.BoolFunc(name, help, pass(name))
+	}
+}
+
+// test builds the tests of packages and runs them one after the other in one boot. The
+// exit code is 1 if one of them failed.
+func (l *lab) test(ctx context.Context, args []string) (code int, err error) {
+	t := &testRun{session: session{lab: l}}
+	flags := l.flags("test")
+	t.register(flags)
+	timeout := flags.Duration("timeout", 10*time.Minute, "panic if a package takes longer")
+	if err := parse(flags, args); err != nil {
+		return 0, err
+	}
+	if flags.NArg() == 0 {
+		return 0, usageError{errors.New("a package is missing")}
+	}
+	t.flags = append(t.flags, "-test.timeout="+timeout.String(), "-test.paniconexit0")
+	find := l.machineParts
+	if t.direct {
+		find = l.findParts
+	}
+	p, err := find(ctx, false)
+	if err != nil {
+		return 0, err
+	}
+	dir, err := os.MkdirTemp(p.store.Dir(), ".new-tests-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	programs, err := t.compile(ctx, p.root, dir, flags.Args())
+	switch {
+	case err != nil:
+		return 0, err
+	case t.direct:
+		return t.runAll(programs, func(tp testProgram) (int, error) { return t.runHere(ctx, p, tp) })
+	}
+	// A package whose own time-out does not work is ended with the machine.
+	t.timeout = time.Duration(len(programs)) * (*timeout + time.Minute)
+	t.shares = append(t.shares, box.Share{Host: p.root, Guest: sourcePath})
+	return t.in(ctx, p, func(m *box.Machine) (int, error) {
+		return t.runAll(programs, func(tp testProgram) (int, error) {
+			below, err := filepath.Rel(p.root, tp.dir)
+			if err != nil {
+				return 0, err
+			}
+			return m.Run(link.Command{
+				Args: append([]string{p.inside(tp.path)}, t.flags...), Dir: filepath.Join(sourcePath, below),
+				Env: slices.Concat(t.env, p.environment(p.inside)),
+			}, box.Streams{Stdout: l.stdout, Stderr: l.stderr})
+		})
+	})
+}
+
+// runAll runs programs, and says about each what go test would.
+func (t *testRun) runAll(programs []testProgram, run func(testProgram) (int, error)) (int, error) {
+	worst := 0
+	for _, p := range programs {
+		began := time.Now()
+		code, err := run(p)
+		if err != nil {
+			return 0, err
+		}
+		verdict := "ok  "
+		if code != 0 {
+			verdict, worst = "FAIL", 1
+		}
+		t.lab.say("%s\t%s\t%.3fs\n", verdict, p.name, time.Since(began).Seconds())
+	}
+	return worst, nil
+}
+
+// runHere runs a program on this host.
+func (t *testRun) runHere(ctx context.Context, p *parts, tp testProgram) (int, error) {
+	here := func(path string) string { return path }
+	env := slices.Concat(t.env, p.environment(here))
+	for _, other := range os.Environ() {
+		if name, _, _ := strings.Cut(other, "="); !strings.HasPrefix(name, "SMARTVM_") {
+			env = append(env, other)
+		}
+	}
+	return t.lab.exec(ctx, tp.path, t.flags, env, tp.dir)
+}
