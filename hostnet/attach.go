@@ -241,7 +241,7 @@ func (n *Network) plug(ctx context.Context, host *netlinux.Host, held *lock, k *
 func (n *Network) connect(host *netlinux.Host, k *known, g netplan.Guest, index int) error {
 	change := netplan.Attach(k.Config, g)
 	for _, s := range change.Sysctls {
-		if err := host.SetSysctl(s.Path, s.Value); err != nil && !(s.Optional && errors.Is(err, fs.ErrNotExist)) {
+		if err := host.SetSysctl(s.Path, s.Value); err != nil && (!s.Optional || !errors.Is(err, fs.ErrNotExist)) {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 
+	"github.com/smartvm/smartvm/internal/filelock"
 	"github.com/smartvm/smartvm/internal/netplan"
 	"github.com/smartvm/smartvm/netconfig"
 )
@@ -104,3 +105,21 @@ func HoldOf(runtime, bridge, user string) (*hold, error) {
 	h := &hold{Runtime: runtime, Bridge: bridge, User: user}
 	return h, writeFile(h.path(), nil)
 }
+
+// Lock is the locks of a runtime directory.
+type Lock struct{ *lock }
+
+// TakeRecords takes the lock of the records.
+func TakeRecords(ctx context.Context, runtime string) (Lock, error) {
+	l, err := placeOf(runtime, "").lock(ctx)
+	return Lock{l}, err
+}
+
+// ShareRules changes it for the shared one of the rules.
+func (l Lock) ShareRules(ctx context.Context) error { return l.shareRules(ctx) }
+
+// OwnRules takes the exclusive one of the rules as well.
+func (l Lock) OwnRules(ctx context.Context) error { return l.wait(ctx, rules, filelock.Exclusive) }
+
+// Unlock gives all of them back.
+func (l Lock) Unlock() { l.unlock() }

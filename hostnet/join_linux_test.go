@@ -367,6 +367,34 @@ func TestLeaseWithoutRecordIsGarbage(t *testing.T) {
 	})
 }
 
+// The address of a record may be another guest's by now.
+func TestReleaseRemovesNoLeaseOfOthers(t *testing.T) {
+	t.Parallel()
+	nettest.Isolated(t, func(t *testing.T) {
+		s := newGround(t)
+		n := s.network(t, hostnet.Options{})
+		old, keeps := s.vm(t, "old"), s.vm(t, "keeps")
+		first := old.attach(t, n)
+		keeps.attach(t, n)
+		dir := s.runtime + "/.networks/svbr0/"
+		for _, name := range []string{"leases/" + first.Addr.Addr().String(), "names/" + first.MAC, "names/" + first.Name, "cursor"} {
+			try(t, os.Remove(dir+name))
+		}
+		another := s.vm(t, "another")
+		if tap := another.attach(t, s.network(t, hostnet.Options{})); tap.Addr != first.Addr {
+			t.Fatalf("the address is %v, want %v", tap.Addr, first.Addr)
+		}
+		old.gone(t)
+		if s.hasLink(first.Name) {
+			t.Error("the old TAP is there")
+		}
+		s.intact(t, 2)
+		another.gone(t)
+		keeps.gone(t)
+		s.clean(t)
+	})
+}
+
 func TestFilesOfNetworksAreClosedToOthers(t *testing.T) {
 	t.Parallel()
 	nettest.Isolated(t, func(t *testing.T) {

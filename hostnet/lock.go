@@ -23,7 +23,7 @@ import (
 //
 //	the host's    set up and take down networks; one process of the network namespace
 //	records       read and change the directories; one of the runtime directory
-//	rules         shared: put a single guest on a network; exclusive: replace tables
+//	rules         shared: make or remove a single guest's device; exclusive: replace tables
 //
 // A guest's address is chosen under the lock of the records, which goes to the next
 // as soon as the address is taken. Its device and rules are made under the shared lock

@@ -44,18 +44,33 @@ func (c *nic) Release(ctx context.Context) error {
 }
 
 func (c *nic) release(ctx context.Context, host *netlinux.Host) error {
-	if !c.foreign {
-		if err := host.DeleteLink(ctx, c.TAP, c.Index, c.Mark); err != nil {
-			return err
-		}
+	p := placeOf(c.Runtime, c.Bridge)
+	if err := c.removeTAP(ctx, host, p); err != nil {
+		return err
 	}
 	fault.Point("release nic: TAP gone")
-	p := placeOf(c.Runtime, c.Bridge)
 	last, err := c.giveUp(ctx, host, p)
 	if err != nil || !last {
 		return err
 	}
 	return p.tearDown(ctx, host)
+}
+
+// removeTAP holds the shared lock of the rules: who replaces tables must not meet a
+// device that is on its way out.
+func (c *nic) removeTAP(ctx context.Context, host *netlinux.Host, p place) error {
+	if c.foreign {
+		return nil
+	}
+	held, err := p.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer held.unlock()
+	if err := held.shareRules(ctx); err != nil {
+		return err
+	}
+	return host.DeleteLink(ctx, c.TAP, c.Index, c.Mark)
 }
 
 // giveUp removes the rules and the lease, unless they are gone, and reports whether

@@ -263,6 +263,50 @@ func TestKeysOfATunnelAreKeptByTheValueOnly(t *testing.T) {
 	}
 }
 
+func TestTablesAreReplacedOnlyWhileNobodyJoinsOrLeaves(t *testing.T) {
+	t.Parallel()
+	runtime := t.TempDir()
+	take := func() hostnet.Lock {
+		t.Helper()
+		l, err := hostnet.TakeRecords(t.Context(), runtime)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	soon := func() context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	first := take()
+	if _, err := hostnet.TakeRecords(soon(), runtime); !errors.Is(err, errcode.Cancelled) {
+		t.Errorf("two have the records: %v", err)
+	}
+	if err := first.ShareRules(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	second := take() // others join meanwhile
+	if err := second.ShareRules(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	replacer := take()
+	if err := replacer.OwnRules(soon()); !errors.Is(err, errcode.Cancelled) {
+		t.Errorf("tables are replaced while guests join: %v", err)
+	}
+	first.Unlock()
+	first.Unlock()
+	second.Unlock()
+	if err := replacer.OwnRules(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := hostnet.TakeRecords(soon(), runtime); !errors.Is(err, errcode.Cancelled) {
+		t.Errorf("somebody joins while tables are replaced: %v", err)
+	}
+	replacer.Unlock()
+	take().Unlock()
+}
+
 func FuzzStoredNetwork(f *testing.F) {
 	f.Add([]byte(`{"instance":"a","config":{"bridge":"svbr0","subnet":"10.5.0.0/24"},"mtu":1500,"complete":true}`), []byte(`{"default":"deny"}`))
 	f.Add([]byte(`{"config":{"bridge":"svbr0","subnet":"10.5.0.0/24","wireguard":{"tunnel":{"addresses":["10.9.0.2/32"],"peers":[]}}},"complete":true}`), []byte(`{}`))
