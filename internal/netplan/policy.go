@@ -19,9 +19,9 @@ const logsPerSecond = 10
 // one after the other, and the first element that is found decides. The default
 // action is the last layer. Most policies have two layers in all.
 //
-// A layer has up to two maps: rules for ports are looked up by address, protocol and
-// port, the others by address and protocol. The port of a packet that has none is
-// arbitrary bytes, which only meet elements of protocols with ports.
+// A layer has up to three maps, of which a packet meets two: rules for ports of tcp, and
+// of udp, are looked up by address and port, the others by address and protocol. The
+// kernel takes the longer for an element the more fields a key has.
 //
 // Allow returns to the chain that called, deny drops.
 func compile(name, subject string, p *netconfig.Policy) ([]ruleset.Set, []ruleset.Chain) {
@@ -104,7 +104,7 @@ type compiler struct {
 	allow, deny   ruleset.Verdict // shared by all elements that have them
 }
 
-type layer struct{ addr, port []ruleset.Element }
+type layer struct{ addr, tcp, udp []ruleset.Element }
 
 func (c *compiler) verdict(rule int, action netconfig.Action, log bool) *ruleset.Verdict {
 	switch {
@@ -135,16 +135,21 @@ func (c *compiler) add(n int, s span, v *ruleset.Verdict, comment string) {
 		l.addr = append(l.addr, ruleset.Element{Key: key, Verdict: v, Comment: comment})
 		return
 	}
+	to := &l.tcp
+	if s.firstProto == protoUDP {
+		to = &l.udp
+	}
 	for _, p := range s.ports {
 		ports := ruleset.Range{Min: ruleset.Number16(p.First), Max: ruleset.Number16(p.Last)}
-		l.port = append(l.port, ruleset.Element{Key: append(key[:2:2], ports), Verdict: v, Comment: comment})
+		*to = append(*to, ruleset.Element{Key: append(key[:1:1], ports), Verdict: v, Comment: comment})
 	}
 }
 
 func (c *compiler) result() ([]ruleset.Set, []ruleset.Chain) {
 	var sets []ruleset.Set
 	chain := ruleset.Chain{Name: c.name, Comment: "egress policy"}
-	use := func(kind string, n int, elements []ruleset.Element, key ...ruleset.Field) {
+	use := func(kind string, n int, elements []ruleset.Element, second ruleset.Field, when ...ruleset.Match) {
+		key := []ruleset.Field{ruleset.Destination, second}
 		if len(elements) == 0 {
 			return
 		}
@@ -153,11 +158,12 @@ func (c *compiler) result() ([]ruleset.Set, []ruleset.Chain) {
 			Verdicts: true, Interval: true, Counter: true, Elements: elements,
 		}
 		sets = append(sets, s)
-		chain.Rules = append(chain.Rules, does(ruleset.VerdictMap{Key: key, Map: s.Name}))
+		chain.Rules = append(chain.Rules, does(ruleset.VerdictMap{Key: key, Map: s.Name}, when...))
 	}
 	for n, l := range c.layers {
-		use("addr", n, l.addr, ruleset.Destination, ruleset.L4Proto)
-		use("port", n, l.port, ruleset.Destination, ruleset.L4Proto, ruleset.Port)
+		use("addr", n, l.addr, ruleset.L4Proto)
+		use("tcp", n, l.tcp, ruleset.Port, protocol(protoTCP))
+		use("udp", n, l.udp, ruleset.Port, protocol(protoUDP))
 	}
 	// The default action is about everything, but for an instant: when sets are taken away,
 	// the kernel finds nothing in them any more for a packet that is on its way through the

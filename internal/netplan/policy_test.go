@@ -88,8 +88,8 @@ func TestElementsOfALayerAreDisjoint(t *testing.T) {
 		layers := map[string][]ruleset.Element{}
 		for _, s := range table.Sets {
 			if name, is := strings.CutPrefix(s.Name, "egress_"); is {
-				_, n, _ := strings.Cut(name, "_")
-				layers[n] = append(layers[n], s.Elements...)
+				kind, n, _ := strings.Cut(name, "_")
+				layers[n] = append(layers[n], withProtocol(kind, s.Elements)...)
 			}
 		}
 		for n, elements := range layers {
@@ -102,6 +102,19 @@ func TestElementsOfALayerAreDisjoint(t *testing.T) {
 			}
 		}
 	}
+}
+
+// withProtocol puts the protocol of a map that is for one into the keys of its elements.
+func withProtocol(kind string, elements []ruleset.Element) []ruleset.Element {
+	proto, is := map[string]uint8{"tcp": tcp, "udp": udp}[kind]
+	if !is {
+		return elements
+	}
+	out := slices.Clone(elements)
+	for i := range out {
+		out[i].Key = slices.Insert(slices.Clone(out[i].Key), 1, ruleset.Range{Min: ruleset.Number8(proto)})
+	}
+	return out
 }
 
 // overlap compares as many fields as both have.
