@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"reflect"
 
 	"github.com/smartvm/smartvm/internal/fault"
 	"github.com/smartvm/smartvm/internal/netlinux"
@@ -54,6 +55,9 @@ func (n *Network) SetEgress(ctx context.Context, policy *netconfig.Policy) error
 // what the kernel has, since somebody has changed it or was killed half-way, the tables
 // of packets are made anew; those of frames do not depend on the policy.
 func (n *Network) exchange(ctx context.Context, host *netlinux.Host, before *netconfig.Config, there *stored) error {
+	if reflect.DeepEqual(before.Egress, there.Config.Egress) {
+		return nil
+	}
 	err := host.Exchange(netplan.Egress(*before), netplan.Egress(there.Config))
 	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
 		return err

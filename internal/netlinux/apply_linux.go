@@ -79,19 +79,20 @@ func (h *Host) Add(c netplan.Change) error {
 	return h.commit("add", t)
 }
 
-// Exchange takes away what old has, and adds what now has, in one transaction. A chain
-// that is in both stays, with other rules: a packet in a chain that leads to it meets all
-// of its old rules or all of its new ones. In the sets of old it may find nothing by
-// then. The error matches [fs.ErrNotExist] or [fs.ErrExist] when the kernel does not
-// have just what old says; then nothing is changed.
+// Exchange takes away what old has, and adds what now has. A chain that is in both stays,
+// with other rules: a packet meets all of its old rules or all of its new ones. All else
+// has other names in now than in old. The error matches [fs.ErrNotExist] or [fs.ErrExist]
+// when the kernel does not have just what old says; then nothing that counts is changed.
 //
-// Whole tables can't be exchanged like that. While [Host.Replace] does it, a packet may
-// meet base chains that have no rules yet, and then those that have none any more.
+// It takes two transactions. In one, the kernel would show the new rules first and fill
+// the new sets after that, one after the other, and a packet could meet some of them
+// empty. Whole tables can't be exchanged without such moments: while [Host.Replace] does
+// it, a packet may also meet base chains that have no rules yet.
 func (h *Host) Exchange(old, now netplan.Change) error {
-	has := func(c netplan.Change, chain netplan.InTable[ruleset.Chain]) bool {
-		return slices.ContainsFunc(c.Chains, func(other netplan.InTable[ruleset.Chain]) bool {
-			return other.Family == chain.Family && other.Table == chain.Table && other.Item.Name == chain.Item.Name
-		})
+	fresh := now
+	fresh.Chains = without(now.Chains, old.Chains)
+	if err := h.Add(fresh); err != nil {
+		return err
 	}
 	t := &transaction{}
 	for _, chain := range old.Chains {
@@ -100,18 +101,35 @@ func (h *Host) Exchange(old, now netplan.Change) error {
 	for _, s := range old.Sets {
 		t.deleteSet(s.Family, s.Table, s.Item.Name)
 	}
-	for _, chain := range old.Chains {
-		if !has(now, chain) {
-			t.deleteChain(chain.Family, chain.Table, chain.Item.Name)
-		}
+	for _, chain := range without(old.Chains, now.Chains) {
+		t.deleteChain(chain.Family, chain.Table, chain.Item.Name)
 	}
 	for _, chain := range now.Chains {
-		if !has(old, chain) {
-			t.addChain(chain.Family, chain.Table, chain.Item)
+		if !slices.ContainsFunc(fresh.Chains, sameChain(chain)) {
+			t.addRules(chain.Family, chain.Table, chain.Item)
 		}
 	}
-	t.addRest(now)
-	return h.commit("exchange", t)
+	if err := h.commit("exchange", t); err != nil {
+		return errors.Join(err, h.Remove(fresh))
+	}
+	return nil
+}
+
+// without returns the chains that are not among the others, by their names.
+func without(chains, others []netplan.InTable[ruleset.Chain]) []netplan.InTable[ruleset.Chain] {
+	var left []netplan.InTable[ruleset.Chain]
+	for _, c := range chains {
+		if !slices.ContainsFunc(others, sameChain(c)) {
+			left = append(left, c)
+		}
+	}
+	return left
+}
+
+func sameChain(a netplan.InTable[ruleset.Chain]) func(netplan.InTable[ruleset.Chain]) bool {
+	return func(b netplan.InTable[ruleset.Chain]) bool {
+		return a.Family == b.Family && a.Table == b.Table && a.Item.Name == b.Item.Name
+	}
 }
 
 // addRest adds all of a change but its chains, whose rules it adds.

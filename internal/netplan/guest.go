@@ -16,7 +16,7 @@ func Attach(c netconfig.Config, g Guest) Change {
 	change.Sysctls = append(change.Sysctls, noIPv6(g))
 	change.Chains = append(change.Chains, InTable[ruleset.Chain]{ruleset.Netdev, table, guard(g)})
 	if g.Egress != nil {
-		sets, chains := compile(g.TAP, g.TAP, g.Egress)
+		sets, chains := compile(g.TAP, g.TAP, g.TAP, g.Egress)
 		for _, s := range sets {
 			change.Sets = append(change.Sets, InTable[ruleset.Set]{ruleset.Inet, table, s})
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/smartvm/smartvm/internal/netplan"
@@ -205,8 +206,11 @@ func (m machine) run(t ruleset.Table, c ruleset.Chain, p *packet) (ruleset.Verdi
 	return "", ""
 }
 
+// chain returns the chain of that name, or the one whose name ends with it if it begins with _.
 func (m machine) chain(t ruleset.Table, name string) ruleset.Chain {
-	i := slices.IndexFunc(t.Chains, func(c ruleset.Chain) bool { return c.Name == name })
+	i := slices.IndexFunc(t.Chains, func(c ruleset.Chain) bool {
+		return c.Name == name || name[0] == '_' && strings.HasSuffix(c.Name, name)
+	})
 	if i < 0 {
 		m.tb.Fatalf("no chain %s", name)
 	}

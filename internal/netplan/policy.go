@@ -1,7 +1,9 @@
 package netplan
 
 import (
+	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"strconv"
 
 	"github.com/smartvm/smartvm/internal/ruleset"
@@ -23,10 +25,11 @@ const logsPerSecond = 10
 // of udp, are looked up by address and port, the others by address and protocol. The
 // kernel takes the longer for an element the more fields a key has.
 //
-// Allow returns to the chain that called, deny drops.
-func compile(name, subject string, p *netconfig.Policy) ([]ruleset.Set, []ruleset.Chain) {
+// Allow returns to the chain that called, deny drops. What the chain needs has names
+// that begin with prefix.
+func compile(name, prefix, subject string, p *netconfig.Policy) ([]ruleset.Set, []ruleset.Chain) {
 	c := compiler{
-		name: name, subject: subject,
+		name: name, prefix: prefix, subject: subject,
 		allow: ruleset.Verdict{Kind: ruleset.Return}, deny: ruleset.Verdict{Kind: ruleset.Drop},
 	}
 	p = p.WithDefaults()
@@ -50,7 +53,19 @@ func (r rules) egress() ([]ruleset.Set, []ruleset.Chain) {
 	if r.Egress == nil {
 		return nil, []ruleset.Chain{{Name: chainEgress, Comment: "no egress policy"}}
 	}
-	return compile(chainEgress, r.Bridge, r.Egress)
+	return compile(chainEgress, egressPrefix(r.Egress), r.Bridge, r.Egress)
+}
+
+// egressPrefix is another one for another policy, so that what two of them need can be
+// in the kernel at the same time.
+func egressPrefix(p *netconfig.Policy) string {
+	text, err := json.Marshal(p.WithDefaults()) //nolint:musttag // its destinations are written as text
+	if err != nil {
+		return chainEgress // not reached: a policy is plain data
+	}
+	h := fnv.New64a()
+	_, _ = h.Write(text) // it never fails
+	return fmt.Sprintf("%s_%08x", chainEgress, uint32(h.Sum64()>>32)^uint32(h.Sum64()))
 }
 
 // Egress returns what the tables of a network have for its policy, and for nothing else.
@@ -79,16 +94,21 @@ func RuleComment(rule int) string {
 // RuleCounters returns the names of the sets that count the hits of the network's
 // policy, in its inet table. The hits of one rule are those of all elements with its
 // [RuleComment], in whichever sets.
-func RuleCounters(p *netconfig.Policy) []string { return counters(chainEgress, p) }
+func RuleCounters(p *netconfig.Policy) []string {
+	if p == nil {
+		return nil
+	}
+	return counters(egressPrefix(p), p)
+}
 
 // GuestRuleCounters is [RuleCounters] for the policy of a guest's own.
 func GuestRuleCounters(g Guest) []string { return counters(g.TAP, g.Egress) }
 
-func counters(name string, p *netconfig.Policy) []string {
+func counters(prefix string, p *netconfig.Policy) []string {
 	if p == nil {
 		return nil
 	}
-	sets, _ := compile(name, "", p)
+	sets, _ := compile("", prefix, "", p)
 	names := make([]string, len(sets))
 	for i, s := range sets {
 		names[i] = s.Name
@@ -98,10 +118,10 @@ func counters(name string, p *netconfig.Policy) []string {
 
 // compiler collects what a policy needs.
 type compiler struct {
-	name, subject string
-	layers        []layer
-	logs          []ruleset.Chain
-	allow, deny   ruleset.Verdict // shared by all elements that have them
+	name, prefix, subject string
+	layers                []layer
+	logs                  []ruleset.Chain
+	allow, deny           ruleset.Verdict // shared by all elements that have them
 }
 
 type layer struct{ addr, tcp, udp []ruleset.Element }
@@ -113,9 +133,9 @@ func (c *compiler) verdict(rule int, action netconfig.Action, log bool) *ruleset
 	case !log:
 		return &c.deny
 	}
-	chain := c.name + "_log_default"
+	chain := c.prefix + "_log_default"
 	if rule >= 0 {
-		chain = c.name + "_log_" + strconv.Itoa(rule)
+		chain = c.prefix + "_log_" + strconv.Itoa(rule)
 	}
 	// Two rules: above the limit the first one ends, and the second one still drops.
 	c.logs = append(c.logs, ruleset.Chain{Name: chain, Rules: []ruleset.Rule{
@@ -154,7 +174,7 @@ func (c *compiler) result() ([]ruleset.Set, []ruleset.Chain) {
 			return
 		}
 		s := ruleset.Set{
-			Name: fmt.Sprintf("%s_%s_%d", c.name, kind, n+1), Key: key,
+			Name: fmt.Sprintf("%s_%s_%d", c.prefix, kind, n+1), Key: key,
 			Verdicts: true, Interval: true, Counter: true, Elements: elements,
 		}
 		sets = append(sets, s)
