@@ -235,15 +235,21 @@ func pretend(t *testing.T, name, answer string) {
 	must(t, err)
 	t.Cleanup(func() { must(t, listener.Close()) })
 	go func() {
+		var deaf []net.Conn // held, or the collector would close them, which is an answer
 		for {
 			client, err := listener.Accept()
 			if err != nil {
-				return
+				break
 			}
-			if answer != "" {
-				_, _ = client.Write([]byte(answer))
-				_ = client.Close()
+			if answer == "" {
+				deaf = append(deaf, client)
+				continue
 			}
+			_, _ = client.Write([]byte(answer))
+			_ = client.Close()
+		}
+		for _, client := range deaf {
+			_ = client.Close()
 		}
 	}()
 }
