@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"reflect"
+	"slices"
 
 	"github.com/smartvm/smartvm/internal/fault"
 	"github.com/smartvm/smartvm/internal/netlinux"
@@ -55,23 +56,21 @@ func (n *Network) SetEgress(ctx context.Context, policy *netconfig.Policy) error
 // what the kernel has, since somebody has changed it or was killed half-way, the tables
 // of packets are made anew; those of frames do not depend on the policy.
 func (n *Network) exchange(ctx context.Context, host *netlinux.Host, before *netconfig.Config, there *stored) error {
-	if reflect.DeepEqual(before.Egress, there.Config.Egress) {
-		return nil
-	}
-	err := host.Exchange(netplan.Egress(*before), netplan.Egress(there.Config))
-	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
-		return err
+	if !reflect.DeepEqual(before.Egress, there.Config.Egress) { // else there is nothing to exchange
+		err := host.Exchange(netplan.Egress(*before), netplan.Egress(there.Config))
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
 	}
 	plan, _, err := n.planOf(ctx, host, there)
 	if err != nil {
 		return err
 	}
-	for _, t := range plan.Tables {
-		if t.Family == ruleset.Inet {
-			return host.Replace([]ruleset.Table{t})
-		}
+	packets := slices.DeleteFunc(plan.Tables, func(t ruleset.Table) bool { return t.Family != ruleset.Inet })
+	if missing, err := host.Missing(packets); err != nil || len(missing) == 0 {
+		return err
 	}
-	return nil
+	return host.Replace(packets)
 }
 
 // planOf plans a network that is there, with its guests.

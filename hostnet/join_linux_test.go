@@ -451,3 +451,23 @@ func TestNetworkLeavesNoDescriptorAndNoGoroutine(t *testing.T) {
 		}
 	})
 }
+
+// Whoever was killed while it replaced a policy has stored it already.
+func TestPolicyThatIsStoredIsPutInForceWhenItIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	nettest.Isolated(t, func(t *testing.T) {
+		s := newGround(t)
+		n := s.network(t, hostnet.Options{})
+		v := s.vm(t, "vm")
+		v.attach(t, n)
+		try(t, n.SetEgress(t.Context(), deny()))
+		s.host.FlushRules(t)
+		try(t, n.SetEgress(t.Context(), deny()))
+		policy, _, err := n.Egress(t.Context())
+		if err != nil || policy == nil || policy.Default != netconfig.Deny {
+			t.Errorf("egress %+v, %v", policy, err)
+		}
+		v.gone(t)
+		s.clean(t)
+	})
+}

@@ -8,14 +8,15 @@ import (
 	"strings"
 
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/internal/ruleset"
 )
 
 // Missing says what of the tables the kernel does not have, or has otherwise: a line
 // for people for each thing, none if all is there. It sees tables, chains with their
-// hooks and policies, rules by their number, their kinds of conditions and their
-// comments, sets and elements. What others have added to the tables that is not in
+// hooks and policies, rules by their number, their kinds of conditions, the sets that
+// they look into and their comments, sets and elements. What others have added to the tables that is not in
 // the way is not mentioned.
 func (h *Host) Missing(tables []ruleset.Table) ([]string, error) {
 	var all []string
@@ -113,11 +114,14 @@ func (c *comparison) rules(chain ruleset.Chain, there []ruleState) {
 }
 
 // shape is what two equal rules have in common however they were made: the names of
-// their expressions, and their comment.
+// their expressions and of the sets they look into, and their comment.
 func (r ruleState) shape() string {
 	var b strings.Builder
 	for _, e := range r.expressions {
 		b.WriteString(e.name + " ")
+		if e.name == "lookup" {
+			b.WriteString(textOf(attribute(e.data, unix.NFTA_LOOKUP_SET)) + " ")
+		}
 	}
 	return b.String() + r.comment
 }
@@ -129,7 +133,7 @@ func (r compiledRule) shape() string {
 		if err != nil { // then it was never made
 			continue
 		}
-		state.expressions = append(state.expressions, expression{name: expressionName(value)})
+		state.expressions = append(state.expressions, expressionOf(value))
 	}
 	return state.shape()
 }

@@ -94,3 +94,27 @@ func TestMissingNoticesATableOfAnotherOwner(t *testing.T) {
 		}
 	})
 }
+
+// A policy that was prepared and not put in force has all of its sets.
+func TestMissingNoticesARuleThatLooksIntoAnotherSet(t *testing.T) {
+	t.Parallel()
+	nettest.Isolated(t, func(t *testing.T) {
+		h := open(t)
+		key := []ruleset.Field{ruleset.Source}
+		leads := func(to string) []ruleset.Table {
+			return []ruleset.Table{{
+				Family: ruleset.Inet, Name: "smartvm-two", Comment: "smartvm test",
+				Sets:   []ruleset.Set{{Name: "one", Key: key, Verdicts: true}, {Name: "other", Key: key, Verdicts: true}},
+				Chains: []ruleset.Chain{{Name: "look", Rules: []ruleset.Rule{{Do: []ruleset.Statement{ruleset.VerdictMap{Key: key, Map: to}}}}}},
+			}}
+		}
+		must(t, h.Replace(leads("one")))
+		for to, want := range map[string][]string{"one": nil, "other": {"rule 1 of chain look is another in table inet smartvm-two"}} {
+			got, err := h.Missing(leads(to))
+			must(t, err)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s: missing (-want +got):\n%s", to, diff)
+			}
+		}
+	})
+}

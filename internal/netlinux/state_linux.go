@@ -138,12 +138,13 @@ func ruleOf(a []byte) ruleState {
 		comment: commentOf(attribute(a, unix.NFTA_RULE_USERDATA)),
 	}
 	for _, e := range attributesOf(attribute(a, unix.NFTA_RULE_EXPRESSIONS)) {
-		r.expressions = append(r.expressions, expression{
-			name: expressionName(e),
-			data: bytes.Clone(attribute(e, unix.NFTA_EXPR_DATA)),
-		})
+		r.expressions = append(r.expressions, expressionOf(e))
 	}
 	return r
+}
+
+func expressionOf(e []byte) expression {
+	return expression{name: expressionName(e), data: bytes.Clone(attribute(e, unix.NFTA_EXPR_DATA))}
 }
 
 // setState is a set as the kernel has it, without its elements.
