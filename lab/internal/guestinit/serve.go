@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/lab/internal/guestline"
+
+	"github.com/smartvm/smartvm/lab/internal/loopback"
 )
 
 // serve sets up what a guest needs and serves the console. It returns only with an
@@ -59,21 +61,7 @@ func settle() error {
 	if err := unix.Sethostname([]byte("guest")); err != nil {
 		return os.NewSyscallError("sethostname", err)
 	}
-	return raiseLoopback()
-}
-
-func raiseLoopback() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return os.NewSyscallError("socket", err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	request, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	request.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	return os.NewSyscallError("raise lo", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request))
+	return loopback.Raise()
 }
 
 // openConsole opens the serial port without echo and without any translation.

@@ -9,6 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/lab/internal/link"
+
+	"github.com/smartvm/smartvm/lab/internal/loopback"
 )
 
 // setUp makes a host of the machine, as far as tests want one.
@@ -44,7 +46,7 @@ func setUp(s link.Settings) error {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: files, Max: files}); err != nil {
 		return os.NewSyscallError("setrlimit", err)
 	}
-	return raiseLoopback()
+	return loopback.Raise()
 }
 
 func mountShares(shares []link.Share) error {
@@ -88,18 +90,4 @@ func fillRoot(s link.Settings) error {
 		errs = append(errs, os.WriteFile(path, []byte(text), 0o644)) //nolint:gosec // nothing in it is a secret
 	}
 	return errors.Join(errs...)
-}
-
-func raiseLoopback() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return os.NewSyscallError("socket", err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	request, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	request.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	return os.NewSyscallError("raise lo", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request))
 }
