@@ -108,9 +108,7 @@ func TestCheckNamesDamageAndRepairUndoesIt(t *testing.T) {
 		t.Run(damage.name, func(t *testing.T) {
 			t.Parallel()
 			nettest.Isolated(t, func(t *testing.T) {
-				host := nettest.Host(t)
-				try(t, host.Netlink().LinkAdd(&netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "wg-others"}, Mode: netlink.TUNTAP_MODE_TUN}))
-				host.Up(t, "wg-others")
+				tunnelOfOthers(t)
 				s := newGround(t)
 				n := s.network(t, hostnet.Options{Config: netconfig.Config{WireGuard: &netconfig.WireGuard{Existing: "wg-others"}}})
 				v, tap := damagedVM(t, s, n)

@@ -104,9 +104,7 @@ func TestWhatOthersHaveIsRefusedAndLeftAlone(t *testing.T) {
 		t.Run(o.name, func(t *testing.T) {
 			t.Parallel()
 			nettest.Isolated(t, func(t *testing.T) {
-				host := nettest.Host(t)
-				try(t, host.Netlink().LinkAdd(&netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "wg-others"}, Mode: netlink.TUNTAP_MODE_TUN}))
-				host.Up(t, "wg-others")
+				tunnelOfOthers(t)
 				s := newGround(t)
 				o.make(t, s)
 				s.before = s.host.Snapshot(t)

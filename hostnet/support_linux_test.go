@@ -7,6 +7,8 @@ import (
 	"os"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/smartvm/smartvm/hostnet"
 	"github.com/smartvm/smartvm/internal/ledger"
 	"github.com/smartvm/smartvm/internal/nettest"
@@ -113,4 +115,12 @@ func config(bridge, subnet string) netconfig.Config {
 		}
 	}
 	return c
+}
+
+// tunnelOfOthers makes wg-others, a device such as a program's WireGuard has.
+func tunnelOfOthers(t *testing.T) {
+	t.Helper()
+	host := nettest.Host(t)
+	try(t, host.Netlink().LinkAdd(&netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "wg-others"}, Mode: netlink.TUNTAP_MODE_TUN}))
+	host.Up(t, "wg-others")
 }
