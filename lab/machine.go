@@ -23,8 +23,9 @@ import (
 var bootModules = []string{"virtio_pci", "virtio_console", "virtiofs"}
 
 // loadModules are loaded once the machine is up. Others come when they are asked for,
-// but nothing asks for the half of KVM that knows the processor.
-var loadModules = []string{"kvm_amd"}
+// but nothing asks for the half of KVM that knows the processor, and tests want to see
+// WireGuard before they do.
+var loadModules = []string{"kvm_amd", "wireguard"}
 
 // Names in the entry of a machine.
 const (
