@@ -1,6 +1,6 @@
 # smartvm: run `make help` for what there is.
 .POSIX:
-.PHONY: help hello kvm build generate test lab-test lab-shell fuzz bench cover check lint fmt vet tidy cross vuln shellcheck clean
+.PHONY: help hello kvm build generate test lab-test lab-shell verified fuzz bench cover check lint fmt vet tidy cross vuln shellcheck clean
 
 GO = go
 VERSION = $$(git describe --tags --always --dirty 2>/dev/null || echo devel)
@@ -35,6 +35,9 @@ lab-test: ## run the tests with Linux guests in an emulated machine (ARGS='-v -r
 
 lab-shell: ## a shell in that machine
 	@scripts/lab shell $(ARGS)
+
+verified: ## run all tests with Linux guests and write down what they prove: docs/verified.md
+	@scripts/lab verify $(ARGS)
 
 fuzz: ## run each fuzz target for FUZZTIME (10s)
 	@scripts/fuzz $(FUZZTIME)

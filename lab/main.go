@@ -33,6 +33,7 @@ const usage = `usage: lab VERB
   run [FLAG]... -- COMMAND...  run a command in the machine
   shell [FLAG]...              an interactive shell in the machine
   test [FLAG]... PACKAGE...    run Go tests in the machine
+  verify [FLAG]...             run the whole suite, and write docs/verified.md
 
 lab VERB -h lists the flags of a verb.
 `
@@ -53,7 +54,7 @@ type lab struct {
 func run(args []string, stdin, stdout, stderr *os.File) int {
 	l := &lab{stdin, stdout, stderr}
 	verbs := map[string]func(context.Context, []string) (int, error){
-		"build": l.build, "run": l.run, "shell": l.shell, "test": l.test,
+		"build": l.build, "run": l.run, "shell": l.shell, "test": l.test, "verify": l.verify,
 	}
 	if len(args) == 0 || verbs[args[0]] == nil {
 		l.say("%s", usage)

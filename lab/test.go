@@ -19,6 +19,7 @@ type testRun struct {
 	session
 
 	direct bool
+	limit  time.Duration
 	build  []string // flags of go list and go test -c
 	flags  []string // of the test programs
 }
@@ -37,6 +38,7 @@ var (
 
 func (t *testRun) register(flags *flag.FlagSet) {
 	t.session.register(flags, "share")
+	flags.DurationVar(&t.limit, "timeout", 10*time.Minute, "panic if a package takes longer")
 	flags.BoolVar(&t.direct, "direct", false, "run on this host, whose /dev/kvm boots Linux, and not in the machine")
 	flags.Func("tags", "build `tags`", func(tags string) error {
 		t.build = append(t.build, "-tags="+tags)
@@ -56,20 +58,24 @@ func (t *testRun) register(flags *flag.FlagSet) {
 	}
 }
 
-// test builds the tests of packages and runs them one after the other in one boot. The
-// exit code is 1 if one of them failed.
 func (l *lab) test(ctx context.Context, args []string) (code int, err error) {
 	t := &testRun{session: session{lab: l}}
 	flags := l.flags("test")
 	t.register(flags)
-	timeout := flags.Duration("timeout", 10*time.Minute, "panic if a package takes longer")
 	if err := parse(flags, args); err != nil {
 		return 0, err
 	}
 	if flags.NArg() == 0 {
 		return 0, usageError{errors.New("a package is missing")}
 	}
-	t.flags = append(t.flags, "-test.timeout="+timeout.String(), "-test.paniconexit0")
+	return t.packages(ctx, flags.Args())
+}
+
+// packages builds the tests of packages and runs them one after the other in one boot.
+// The exit code is 1 if one of them failed.
+func (t *testRun) packages(ctx context.Context, patterns []string) (code int, err error) {
+	l := t.lab
+	t.flags = append(t.flags, "-test.timeout="+t.limit.String(), "-test.paniconexit0")
 	find := l.machineParts
 	if t.direct {
 		find = l.findParts
@@ -83,7 +89,7 @@ func (l *lab) test(ctx context.Context, args []string) (code int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	programs, err := t.compile(ctx, p.root, dir, flags.Args())
+	programs, err := t.compile(ctx, p.root, dir, patterns)
 	switch {
 	case err != nil:
 		return 0, err
@@ -91,7 +97,7 @@ func (l *lab) test(ctx context.Context, args []string) (code int, err error) {
 		return t.runAll(programs, func(tp testProgram) (int, error) { return t.runHere(ctx, p, tp) })
 	}
 	// A package whose own time-out does not work is ended with the machine.
-	t.timeout = time.Duration(len(programs)) * (*timeout + time.Minute)
+	t.timeout = time.Duration(len(programs)) * (t.limit + time.Minute)
 	t.shares = append(t.shares, box.Share{Host: p.root, Guest: sourcePath})
 	return t.in(ctx, p, func(m *box.Machine) (int, error) {
 		return t.runAll(programs, func(tp testProgram) (int, error) {

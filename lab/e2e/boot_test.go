@@ -13,6 +13,8 @@ import (
 )
 
 func TestLinuxBootsFromSquashfsAndShutsDown(t *testing.T) {
+	claims(t, "S1.2", "A guest boots from a read-only squashfs, and can't write to it")
+	claims(t, "S4.3", "A guest shuts down on Ctrl+Alt+Del, and that ends its VM")
 	s := newSite(t, smartvm.Options{})
 	vm, g := s.boot(s.config(baseimage.Squashfs))
 	if g.Root() != "squashfs" {
@@ -30,6 +32,7 @@ func TestLinuxBootsFromSquashfsAndShutsDown(t *testing.T) {
 }
 
 func TestGuestsWritesToStagedDrivesDoNotReachTheirSources(t *testing.T) {
+	claims(t, "S3.3", "A guest boots from ext4, and what it writes to its root or another drive reaches copies only")
 	s := newSite(t, smartvm.Options{})
 	config := s.config(baseimage.Ext4)
 	disk := filepath.Join(t.TempDir(), "disk")
@@ -65,6 +68,7 @@ func TestGuestsWritesToStagedDrivesDoNotReachTheirSources(t *testing.T) {
 }
 
 func TestPackedBundleBootsOutOfTheCache(t *testing.T) {
+	claims(t, "S8.5", "A bundle that was packed boots out of the cache of base images")
 	s := newSite(t, smartvm.Options{})
 	bundle, err := s.manager.EnsureBaseImage(patient(t), baseimage.Request{Manifest: s.kit.Manifest(baseimage.Squashfs)})
 	must(t, err)

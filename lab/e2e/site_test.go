@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"github.com/smartvm/smartvm/baseimage"
 	"github.com/smartvm/smartvm/internal/hosttest"
 	"github.com/smartvm/smartvm/lab/guest"
+	"github.com/smartvm/smartvm/lab/internal/claim"
 	"github.com/smartvm/smartvm/vmconfig"
 )
 
@@ -108,8 +110,19 @@ func (s *site) boot(c vmconfig.Config) (*smartvm.VM, *guest.Guest) {
 			s.t.Error(err)
 		}
 	})
+	info, err := vm.Info(patient(s.t))
+	must(s.t, err)
+	claim.Ran("v"+info.VMMVersion, kernel(s.t), output(s.t, g, "uname -r"))
 	s.t.Logf("started after %.2f s, up after %.2f s", started.Seconds(), time.Since(began).Seconds())
 	return vm, g
+}
+
+// kernel is the release of the one that VMs run on.
+func kernel(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	must(t, err)
+	return strings.TrimSpace(string(text))
 }
 
 // output runs a command in the guest that must succeed.
