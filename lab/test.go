@@ -18,10 +18,11 @@ import (
 type testRun struct {
 	session
 
-	direct bool
-	limit  time.Duration
-	build  []string // flags of go list and go test -c
-	flags  []string // of the test programs
+	direct   bool
+	machines int
+	limit    time.Duration
+	build    []string // flags of go list and go test -c
+	flags    []string // of the test programs
 }
 
 // Test flags that are passed on: those with a value, and those without.
@@ -39,6 +40,7 @@ var (
 func (t *testRun) register(flags *flag.FlagSet) {
 	t.session.register(flags, "share")
 	flags.DurationVar(&t.limit, "timeout", 10*time.Minute, "panic if a package takes longer")
+	flags.IntVar(&t.machines, "machines", 1, "boot `N` machines, each of which takes the next test when it has done one")
 	flags.BoolVar(&t.direct, "direct", false, "run on this host, whose /dev/kvm boots Linux, and not in the machine")
 	flags.Func("tags", "build `tags`", func(tags string) error {
 		t.build = append(t.build, "-tags="+tags)
@@ -99,18 +101,26 @@ func (t *testRun) packages(ctx context.Context, patterns []string) (code int, er
 	// A package whose own time-out does not work is ended with the machine.
 	t.timeout = time.Duration(len(programs)) * (t.limit + time.Minute)
 	t.shares = append(t.shares, box.Share{Host: p.root, Guest: sourcePath})
+	if t.machines > 1 {
+		return t.inMachines(ctx, p, programs)
+	}
 	return t.in(ctx, p, func(m *box.Machine) (int, error) {
 		return t.runAll(programs, func(tp testProgram) (int, error) {
-			below, err := filepath.Rel(p.root, tp.dir)
-			if err != nil {
-				return 0, err
-			}
-			return m.Run(link.Command{
-				Args: append([]string{p.inside(tp.path)}, t.flags...), Dir: filepath.Join(sourcePath, below),
-				Env: slices.Concat(t.env, p.environment(p.inside)),
-			}, box.Streams{Stdout: l.stdout, Stderr: l.stderr})
+			return t.runIn(m, p, tp, nil, box.Streams{Stdout: l.stdout, Stderr: l.stderr})
 		})
 	})
+}
+
+// runIn runs a program in a machine, with some more flags.
+func (t *testRun) runIn(m *box.Machine, p *parts, tp testProgram, more []string, s box.Streams) (int, error) {
+	below, err := filepath.Rel(p.root, tp.dir)
+	if err != nil {
+		return 0, err
+	}
+	return m.Run(link.Command{
+		Args: slices.Concat([]string{p.inside(tp.path)}, t.flags, more), Dir: filepath.Join(sourcePath, below),
+		Env: slices.Concat(t.env, p.environment(p.inside)),
+	}, s)
 }
 
 // runAll runs programs, and says about each what go test would.
@@ -122,13 +132,19 @@ func (t *testRun) runAll(programs []testProgram, run func(testProgram) (int, err
 		if err != nil {
 			return 0, err
 		}
-		verdict := "ok  "
-		if code != 0 {
-			verdict, worst = "FAIL", 1
-		}
-		t.lab.say("%s\t%s\t%.3fs\n", verdict, p.name, time.Since(began).Seconds())
+		t.lab.verdict(p.name, code, time.Since(began))
+		worst = max(worst, min(code, 1))
 	}
 	return worst, nil
+}
+
+// verdict says about a package what go test would.
+func (l *lab) verdict(name string, code int, took time.Duration) {
+	word := "ok  "
+	if code != 0 {
+		word = "FAIL"
+	}
+	l.say("%s\t%s\t%.3fs\n", word, name, took.Seconds())
 }
 
 // runHere runs a program on this host.
