@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -66,7 +67,7 @@ type writer struct {
 	dir   string
 	limit int64 // of one segment
 	file  *os.File
-	start int64 // of the current segment
+	at    atomic.Int64 // start of the current segment; readers look at it
 	size  int64
 }
 
@@ -95,7 +96,8 @@ func (w *writer) open(start int64) error {
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	w.file, w.start, w.size = f, start, size
+	w.file, w.size = f, size
+	w.at.Store(start)
 	return nil
 }
 
@@ -121,7 +123,7 @@ func (w *writer) Write(p []byte) (int, error) {
 
 // rotate starts a new segment and removes all but the one before it.
 func (w *writer) rotate() error {
-	full, next := w.file, w.start+w.size
+	full, next := w.file, w.at.Load()+w.size
 	if err := w.open(next); err != nil {
 		return err
 	}

@@ -57,6 +57,20 @@ func (w *waiter) wait(dir string) error {
 	}
 }
 
+// knows reports whether the keeper is at work in this process. What it knows is
+// cheaper to ask for than to be looked up in the directory.
+func (w *waiter) knows() bool {
+	if w == nil || w.keeper == nil {
+		return false
+	}
+	select {
+	case <-w.keeper.done:
+		return false
+	default:
+		return true
+	}
+}
+
 func (w *waiter) ask(dir string) error {
 	if w.keeper != nil {
 		w.more = w.keeper.changed()
@@ -79,10 +93,13 @@ func (c *Console) Read() *Reader { return &Reader{dir: c.dir} }
 // or ctx does, whichever comes first: both are io.EOF, the latter with an error
 // from ctx. The keeper is that of this process; nil when there is none.
 func (c *Console) Follow(ctx context.Context, k *Keeper, w *watch.Watcher) (*Reader, error) {
-	if _, err := os.Lstat(c.dir); err != nil {
-		return nil, err
+	r := &Reader{dir: c.dir, wait: &waiter{ctx: ctx, keeper: k, watcher: w}}
+	if !r.wait.knows() {
+		if _, err := os.Lstat(c.dir); err != nil {
+			return nil, err
+		}
 	}
-	return &Reader{dir: c.dir, wait: &waiter{ctx: ctx, keeper: k, watcher: w}}, nil
+	return r, nil
 }
 
 // SkipToEnd makes the reader start with what comes from now on.
@@ -103,7 +120,7 @@ func (r *Reader) SkipToEnd() error {
 // Read implements io.Reader.
 func (r *Reader) Read(p []byte) (int, error) {
 	for {
-		end := finished(r.dir) // before the last look at the data, not after it
+		end := !r.wait.knows() && finished(r.dir) // before the last look at the data, not after it
 		n, err := r.next(p)
 		if n > 0 || err != nil {
 			return n, err
@@ -125,6 +142,9 @@ func (r *Reader) next(p []byte) (int, error) {
 			r.pos += int64(n)
 			if err = ignoreEOF(err); n > 0 || err != nil {
 				return n, err
+			}
+			if r.wait.knows() && r.wait.keeper.log.at.Load() == r.open {
+				return 0, nil // it is the newest segment
 			}
 		}
 		moved, err := r.advance()
