@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/poll"
 )
 
 // Console is the serial port of the VM whose directory is given. It holds
@@ -69,11 +71,19 @@ func createFIFO(path string) (*os.File, error) {
 // Hold opens the output for reading and reads nothing: what the guest has said
 // is not lost, even if Firecracker ends, until somebody keeps the console.
 func (c *Console) Hold() (*os.File, error) {
-	fd, err := unix.Open(c.outPath(), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	fd, err := c.openOutput()
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: c.outPath(), Err: err}
+		return nil, err
 	}
 	return os.NewFile(uintptr(fd), c.outPath()), nil
+}
+
+func (c *Console) openOutput() (int, error) {
+	fd, err := unix.Open(c.outPath(), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return 0, &os.PathError{Op: "open", Path: c.outPath(), Err: err}
+	}
+	return fd, nil
 }
 
 // ErrKept says that another process is the keeper.
@@ -81,9 +91,10 @@ var ErrKept = errors.New("the console is kept by another process")
 
 // Keeper moves the guest's output into the log.
 type Keeper struct {
-	fifo *os.File
-	log  *writer
-	done chan struct{}
+	fifo  int
+	log   *writer
+	watch *poll.Watch // nil when it was over before it began
+	done  chan struct{}
 
 	mu   sync.Mutex
 	more chan struct{} // closed when more is in the log; nil when nobody waits for that
@@ -94,86 +105,97 @@ type Keeper struct {
 // while Firecracker, or the [Ends], hold the FIFO open. The keeper ends by
 // itself when Firecracker has ended and all its output is in the log.
 func (c *Console) Keep() (*Keeper, error) {
-	fifo, err := c.Hold()
+	fifo, err := c.openOutput()
 	if err != nil {
 		return nil, err
 	}
 	if err := lock(fifo); err != nil {
-		return nil, errors.Join(err, fifo.Close())
+		return nil, errors.Join(err, unix.Close(fifo))
 	}
 	log, err := openWriter(c.dir, c.limit, c.fresh)
 	if err != nil {
-		return nil, errors.Join(err, fifo.Close())
+		return nil, errors.Join(err, unix.Close(fifo))
 	}
 	c.fresh = false
 	k := &Keeper{fifo: fifo, log: log, done: make(chan struct{})}
-	go k.move()
-	return k, nil
+	// A FIFO that had no writer when it was opened can be read to its end, and never
+	// polled to it.
+	for {
+		switch k.move() {
+		case moved:
+		case over:
+			k.finish()
+			return k, nil
+		case waiting:
+			k.watch, err = poll.Add(fifo, func() bool { return k.move() != over }, k.finish)
+			if err != nil {
+				return nil, errors.Join(err, k.close())
+			}
+			return k, nil
+		}
+	}
 }
 
 // lock makes the holder of an open FIFO the keeper.
-func lock(fifo *os.File) error {
-	conn, err := fifo.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var locked error
-	if err := conn.Control(func(fd uintptr) { locked = unix.Flock(int(fd), unix.LOCK_EX|unix.LOCK_NB) }); err != nil {
-		return err
-	}
-	if errors.Is(locked, unix.EWOULDBLOCK) {
+func lock(fifo int) error {
+	err := unix.Flock(fifo, unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
 		return ErrKept
 	}
-	return locked
+	return os.NewSyscallError("flock", err)
 }
 
 // buffers are shared by all consoles: one that is silent needs none.
 var buffers = sync.Pool{New: func() any { return new([8 << 10]byte) }}
 
-// move copies until the last writer has closed the FIFO. What can't be written
-// (a full disk) is dropped: the guest must not be held up by its log.
-func (k *Keeper) move() {
-	defer close(k.done)
-	for {
-		ended, err := k.moveSome()
-		switch {
-		case err != nil: // closed by Leave
-			k.err = errors.Join(k.err, k.log.close())
-			return
-		case ended:
-			k.err = errors.Join(k.err, k.log.finish(), k.log.close(), k.closeFIFO())
-			return
-		}
-		k.wake()
+// progress is what a move has come to.
+type progress int
+
+const (
+	moved   progress = iota // there may be more
+	waiting                 // there will be more
+	over                    // the last writer has closed the FIFO
+)
+
+// move copies some of what there is into the log. What can't be written (a full
+// disk) is dropped: the guest must not be held up by its log.
+func (k *Keeper) move() progress {
+	buf, _ := buffers.Get().(*[8 << 10]byte)
+	defer buffers.Put(buf)
+	n, err := unix.Read(k.fifo, buf[:])
+	switch {
+	case errors.Is(err, unix.EINTR):
+		return moved
+	case errors.Is(err, unix.EAGAIN):
+		return waiting
+	case err != nil:
+		k.lost(os.NewSyscallError("read", err))
+		return over
+	case n == 0:
+		return over
+	}
+	if _, err := k.log.Write(buf[:n]); err != nil {
+		k.lost(err)
+	}
+	k.wake()
+	return moved
+}
+
+// lost keeps the first reason why output is missing.
+func (k *Keeper) lost(err error) {
+	if k.err == nil {
+		k.err = fmt.Errorf("console output was lost: %w", err)
 	}
 }
 
-// moveSome waits for output and moves what there is. Ended says that there will
-// be no more.
-func (k *Keeper) moveSome() (ended bool, err error) {
-	conn, err := k.fifo.SyscallConn()
-	if err != nil {
-		return false, err
-	}
-	var failed error
-	err = conn.Read(func(fd uintptr) bool {
-		buf, _ := buffers.Get().(*[8 << 10]byte)
-		defer buffers.Put(buf)
-		n, err := unix.Read(int(fd), buf[:])
-		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
-			return false
-		}
-		if err != nil {
-			failed = os.NewSyscallError("read", err)
-			return true
-		}
-		if _, err := k.log.Write(buf[:n]); err != nil && k.err == nil {
-			k.err = fmt.Errorf("console output was lost: %w", err)
-		}
-		ended = n == 0
-		return true
-	})
-	return ended, errors.Join(err, failed)
+// finish ends the log of a Firecracker that has ended.
+func (k *Keeper) finish() {
+	k.err = errors.Join(k.err, k.log.finish(), k.close())
+	close(k.done)
+}
+
+func (k *Keeper) close() error {
+	return errors.Join(k.log.close(), os.NewSyscallError("close", unix.Close(k.fifo)))
 }
 
 // changed returns a channel that is closed when more is in the log than now.
@@ -206,15 +228,11 @@ func (k *Keeper) Err() error {
 
 // Leave stops keeping and lets the FIFO collect what comes, up to its size.
 func (k *Keeper) Leave() error {
-	return errors.Join(k.closeFIFO(), k.Err())
-}
-
-// closeFIFO may be called by the end of the output and by Leave at the same time.
-func (k *Keeper) closeFIFO() error {
-	if err := k.fifo.Close(); !errors.Is(err, os.ErrClosed) {
-		return err
+	if k.watch != nil && k.watch.Stop() {
+		k.err = errors.Join(k.err, k.close())
+		close(k.done)
 	}
-	return nil
+	return k.Err()
 }
 
 // Write sends input to the guest. It waits while the guest does not take it,

@@ -89,6 +89,28 @@ func TestNextKeeperGoesOnWithWhatTheFIFOHolds(t *testing.T) {
 	}
 }
 
+func TestNextKeeperFindsTheEndThatWasBeforeIt(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "last words", strings.Repeat("many", 10_000)} {
+		c, ends := create(t, 0)
+		held, err := c.Hold()
+		if err != nil {
+			t.Fatal(err)
+		}
+		say(t, ends, text)
+		if err := ends.Close(); err != nil {
+			t.Fatal(err)
+		}
+		k := keep(t, c)
+		if err := errors.Join(k.Err(), k.Leave(), held.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if got := read(t, c); got != text {
+			t.Errorf("log %q, want %q", got, text)
+		}
+	}
+}
+
 func TestLogKeepsTheNewestOutputWithinItsLimit(t *testing.T) {
 	t.Parallel()
 	const limit = 8 << 10

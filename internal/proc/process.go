@@ -10,13 +10,16 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/poll"
 )
 
 // Process is a process that is being watched. Its methods may be called from
 // several goroutines.
 type Process struct {
 	id     ID
-	pidfd  *os.File
+	pidfd  *os.File // closed when the process has ended
+	watch  *poll.Watch
 	child  bool
 	done   chan struct{}
 	status Status // valid once done is closed
@@ -69,7 +72,11 @@ func Start(s Spec) (*Process, error) {
 	if err != nil {
 		return nil, errors.Join(err, abandon(pid), unix.Close(pidfd))
 	}
-	return watch(id, pidfd, true)
+	p, err := watch(id, pidfd, true)
+	if err != nil {
+		return nil, errors.Join(err, abandon(pid))
+	}
+	return p, nil
 }
 
 // abandon ends a child that can't be watched.
@@ -85,7 +92,7 @@ func Open(id ID) (*Process, error) {
 	if id.IsZero() || id.BootID != BootID() {
 		return nil, errGone
 	}
-	pidfd, err := unix.PidfdOpen(id.PID, unix.PIDFD_NONBLOCK)
+	pidfd, err := unix.PidfdOpen(id.PID, 0)
 	if errors.Is(err, unix.ESRCH) {
 		return nil, errGone
 	}
@@ -107,34 +114,26 @@ func Open(id ID) (*Process, error) {
 }
 
 func watch(id ID, pidfd int, child bool) (*Process, error) {
-	if err := unix.SetNonblock(pidfd, true); err != nil {
-		return nil, errors.Join(os.NewSyscallError("fcntl", err), unix.Close(pidfd))
-	}
 	p := &Process{id: id, pidfd: os.NewFile(uintptr(pidfd), "pidfd"), child: child, done: make(chan struct{})}
-	conn, err := p.pidfd.SyscallConn()
+	var err error
+	// A pidfd can be read, as it were, when its process has ended.
+	p.watch, err = poll.Add(pidfd, func() bool { return false }, func() { go p.end() })
 	if err != nil {
 		return nil, errors.Join(err, p.pidfd.Close())
 	}
-	go p.wait(conn)
 	return p, nil
 }
 
-// wait parks in the runtime's poller until the pidfd says that the process has
-// ended: unlike a blocking wait it costs no thread.
-func (p *Process) wait(conn syscall.RawConn) {
-	defer p.finish()
-	err := conn.Read(func(fd uintptr) bool { return ended(int(fd)) })
-	if err != nil { // the pidfd was closed: see Forget
-		return
-	}
+// end finds out how the process has ended.
+func (p *Process) end() {
 	p.ended = true
 	if p.child {
 		p.status = reap(p.id.PID)
 	} else {
-		// Control, and not Fd: Forget may close the file at this very moment.
-		_ = conn.Control(func(fd uintptr) { p.status = exitInfo(p.id, int(fd)) })
+		p.status = exitInfo(p.id, int(p.pidfd.Fd()))
 	}
 	_ = p.pidfd.Close()
+	p.finish()
 }
 
 func (p *Process) finish() {
@@ -227,8 +226,12 @@ func (p *Process) Kill(ctx context.Context) error {
 // Forget stops watching a process that is not a child. A child goes on being
 // watched, since somebody has to reap it.
 func (p *Process) Forget() {
-	if !p.child {
-		_ = p.pidfd.Close()
-		<-p.done
+	if p.child {
+		return
 	}
+	if p.watch.Stop() {
+		_ = p.pidfd.Close()
+		p.finish()
+	}
+	<-p.done
 }
