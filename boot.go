@@ -11,7 +11,6 @@ import (
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/internal/fault"
-	"github.com/smartvm/smartvm/internal/proc"
 	"github.com/smartvm/smartvm/vmconfig"
 )
 
@@ -90,11 +89,7 @@ func (l *launch) boot(ctx context.Context) error {
 
 // awaitGuest waits until Firecracker lets its guest run.
 func (l *launch) awaitGuest(ctx context.Context) error {
-	threads, err := l.process.CountThreads()
-	if err == nil {
-		defer threads.Close()
-		err = l.until(ctx, l.vm.gone, func() (bool, error) { return l.guestRuns(threads) })
-	}
+	err := l.until(ctx, l.vm.gone, l.guestRuns)
 	switch {
 	case errors.Is(err, errTooLong):
 		return l.noGuest()
@@ -112,9 +107,9 @@ func (l *launch) awaitGuest(ctx context.Context) error {
 // Asking the API would tell the same at the same time. But a request that is in
 // flight when a guest ends leaves Firecracker in a deadlock, and the answers cost a
 // host that starts many VMs a tenth of its rate (decision 3).
-func (l *launch) guestRuns(threads proc.Counter) (bool, error) {
-	if threads.Now() < l.plan.threads() {
-		return false, nil
+func (l *launch) guestRuns() (bool, error) {
+	if n, err := l.process.CountThreads(); n < l.plan.threads() {
+		return false, err
 	}
 	return l.process.Confined()
 }

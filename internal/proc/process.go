@@ -68,7 +68,7 @@ func Start(s Spec) (*Process, error) {
 	if pidfd < 0 {
 		return nil, errors.Join(errors.New("this kernel has no pidfd (Linux 5.4 is needed)"), abandon(pid))
 	}
-	id, err := identify(pid) // it can't be recycled: nobody but us reaps it
+	id, err := identify(pid, pidfd, hasInodes()) // it can't be recycled: nobody but us reaps it
 	if err != nil {
 		return nil, errors.Join(err, abandon(pid), unix.Close(pidfd))
 	}
@@ -92,15 +92,12 @@ func Open(id ID) (*Process, error) {
 	if id.IsZero() || id.BootID != BootID() {
 		return nil, errGone
 	}
-	pidfd, err := unix.PidfdOpen(id.PID, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return nil, errGone
-	}
+	pidfd, err := openPID(id.PID)
 	if err != nil {
-		return nil, os.NewSyscallError("pidfd_open", err)
+		return nil, err
 	}
 	// The pidfd pins whatever process has the pid; now see whether it is ours.
-	now, err := identify(id.PID)
+	now, err := identify(id.PID, pidfd, id.Inode != 0)
 	if err == nil && now != id {
 		err = errGone
 	}

@@ -73,7 +73,7 @@ const (
 // its parent has not reaped it, /proc has it; afterwards the kernel tells, since
 // Linux 6.15, whoever holds a pidfd.
 func exitInfo(id ID, pidfd int) Status {
-	if s := zombieStatus(id); s.Known {
+	if s := zombieStatus(id.PID, pidfd); s.Known {
 		return s
 	}
 	fds := []unix.PollFd{{Fd: int32(pidfd), Events: 0}} // POLLHUP is always reported
@@ -92,14 +92,15 @@ func exitInfo(id ID, pidfd int) Status {
 const reapTimeout = 200
 
 // zombieStatus reads the exit_code field, which is 0 for who may not see it, and
-// so says nothing unless it is not.
-func zombieStatus(id ID) Status {
-	s, err := readStat(id.PID)
-	if err != nil || s.field(22) != strconv.FormatUint(id.StartTime, 10) || s.field(3) != "Z" {
+// so says nothing unless it is not. The pid is that of the process as long as a
+// signal reaches it.
+func zombieStatus(pid, pidfd int) Status {
+	s, err := readStat(pid)
+	if err != nil || s.field(3) != "Z" || unix.PidfdSendSignal(pidfd, 0, nil, 0) != nil {
 		return Status{}
 	}
 	code, err := strconv.ParseUint(s.field(52), 10, 32)
-	if err != nil || code == 0 && !mayInspect(id.PID) {
+	if err != nil || code == 0 && !mayInspect(pid) {
 		return Status{}
 	}
 	return status(unix.WaitStatus(code))

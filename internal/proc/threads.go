@@ -34,40 +34,25 @@ func (p *Process) procPath(name string) string {
 	return "/proc/" + strconv.Itoa(p.id.PID) + "/" + name
 }
 
-// Counter counts the threads of a process at the price of one short system call.
-type Counter struct{ fd int }
-
-// CountThreads returns a counter, to be closed. That of a process that has ended
-// counts none.
-func (p *Process) CountThreads() (Counter, error) {
+// CountThreads returns how many threads the process has; 0 when it has ended. The
+// directory of the threads has a link for each, so that one short system call tells.
+func (p *Process) CountThreads() (int, error) {
+	const ownLinks = 2 // "." and the entry in its parent
 	path := p.procPath("task")
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil && !gone(err) {
-		return Counter{-1}, &os.PathError{Op: "open", Path: path, Err: err}
+	var st unix.Stat_t
+	err := unix.Stat(path, &st)
+	switch {
+	case err == nil:
+		return max(int(st.Nlink)-ownLinks, 0), nil
+	case gone(err):
+		return 0, nil
+	default:
+		return 0, &os.PathError{Op: "stat", Path: path, Err: err}
 	}
-	return Counter{fd}, nil
 }
 
 // gone reports whether a file of /proc could not be read since its process has ended.
 func gone(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) }
-
-// Now returns how many threads the process has; 0 when it has ended. The
-// directory of the threads has a link for each.
-func (c Counter) Now() int {
-	const ownLinks = 2 // "." and the entry in its parent
-	var st unix.Stat_t
-	if err := unix.Fstat(c.fd, &st); err != nil {
-		return 0
-	}
-	return max(int(st.Nlink)-ownLinks, 0)
-}
-
-// Close releases the counter.
-func (c Counter) Close() {
-	if c.fd >= 0 {
-		_ = unix.Close(c.fd)
-	}
-}
 
 // Confined reports whether the process's main thread has put itself under a
 // seccomp filter, in addition to those that it has inherited from us. One that has
