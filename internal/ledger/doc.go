@@ -18,5 +18,5 @@
 //
 // The directory appears under its name complete and locked: it is built under a
 // temporary name and renamed. It disappears the same way. [Sweep] removes what a
-// kill in between leaves.
+// kill in between leaves: what has no ledger that somebody has locked.
 package ledger

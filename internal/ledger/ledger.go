@@ -37,46 +37,49 @@ type Ledger struct {
 	contents
 }
 
+// maxTries bounds the game of make and remove with somebody who sweeps.
+const maxTries = 100
+
 // Create makes the directory runtime/name with a ledger that this process owns.
 // The error matches fs.ErrExist when the name is taken, by whomever.
 func Create(runtime, name string) (*Ledger, error) {
-	g, err := guard(runtime, unix.LOCK_SH)
-	if err != nil {
-		return nil, failure("create ledger", runtime, err)
-	}
-	defer g.Close()
-	fault.Point("create: nothing yet")
-	tmp, err := os.MkdirTemp(runtime, newPrefix)
-	if err != nil {
-		return nil, failure("create ledger", runtime, err)
-	}
-	fault.Point("create: directory")
-	l, err := build(tmp)
-	if err == nil {
-		err = unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, filepath.Join(runtime, name), unix.RENAME_NOREPLACE)
-		fault.Point("create: named")
-	}
-	if err != nil {
-		if l != nil {
-			err = errors.Join(err, l.file.Close())
+	for range maxTries {
+		fault.Point("create: nothing yet")
+		tmp, err := os.MkdirTemp(runtime, newPrefix)
+		if err != nil {
+			return nil, failure("create ledger", runtime, err)
 		}
-		return nil, failure("create ledger", filepath.Join(runtime, name), errors.Join(err, os.RemoveAll(tmp)))
+		fault.Point("create: directory")
+		l, err := build(tmp, filepath.Join(runtime, name))
+		if err == nil {
+			return l, nil
+		}
+		err = errors.Join(err, os.RemoveAll(tmp))
+		// In the moments before the ledger was locked it was nobody's, see Sweep.
+		if swept := errors.Is(err, fs.ErrNotExist) || errors.Is(err, filelock.ErrLocked); !swept {
+			return nil, failure("create ledger", filepath.Join(runtime, name), err)
+		}
 	}
-	l.dir = filepath.Join(runtime, name)
-	return l, nil
+	return nil, failure("create ledger", filepath.Join(runtime, name), errors.New("somebody keeps removing it"))
 }
 
-// build makes a locked ledger in a directory that nobody else looks at yet.
-func build(dir string) (*Ledger, error) {
-	f, err := plainfile.Open(filepath.Join(dir, fileName), unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_APPEND)
+// build makes a locked ledger in tmp, which nobody else looks at, and gives the
+// directory its name.
+func build(tmp, dir string) (*Ledger, error) {
+	f, err := plainfile.Open(filepath.Join(tmp, fileName), unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_APPEND)
 	if err != nil {
 		return nil, err
 	}
 	l := &Ledger{dir: dir, file: f, contents: contents{marks: map[string]time.Time{}}}
-	if err := errors.Join(filelock.Try(f, filelock.Range{}, filelock.Exclusive), l.own()); err != nil {
+	err = errors.Join(filelock.Try(f, filelock.Range{}, filelock.Exclusive), l.own())
+	fault.Point("create: ledger")
+	if err == nil {
+		err = unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, dir, unix.RENAME_NOREPLACE)
+		fault.Point("create: named")
+	}
+	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	fault.Point("create: ledger")
 	return l, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -341,7 +342,12 @@ func TestSweepRemovesLeftoversAndNothingElse(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if swept, err := ledger.Sweep(runtime); err != nil || len(swept) != 2 {
+	for _, path := range []string{".new-2", ".gone-vm-2", ".gone-vm-2/drives"} { // without a ledger
+		if err := os.Mkdir(filepath.Join(runtime, path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if swept, err := ledger.Sweep(runtime); err != nil || len(swept) != 4 {
 		t.Errorf("swept %v, %v", swept, err)
 	}
 	names, err := ledger.Names(runtime)
@@ -351,6 +357,37 @@ func TestSweepRemovesLeftoversAndNothingElse(t *testing.T) {
 	if err := l.Destroy(); err != nil {
 		t.Fatal(err)
 	}
+	empty(t, runtime)
+}
+
+func TestWhatIsBeingMadeSurvivesASweep(t *testing.T) {
+	t.Parallel()
+	runtime := t.TempDir()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-stop:
+				close(stopped)
+				return
+			default:
+				if _, err := ledger.Sweep(runtime); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}()
+	for i := range 300 { // the two meet in some of them
+		l := create(t, runtime, strconv.Itoa(i))
+		if view, err := ledger.Read(runtime, strconv.Itoa(i), kinds()); err != nil || !view.Owned {
+			t.Fatalf("view %+v, %v", view, err)
+		}
+		if err := l.Destroy(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	<-stopped
 	empty(t, runtime)
 }
 

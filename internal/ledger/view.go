@@ -123,24 +123,58 @@ func Leftovers(runtime string) ([]string, error) {
 	return paths, nil
 }
 
-// Sweep removes the leftovers and returns their paths. It waits for directories
-// that are being made at this moment, and does not touch them.
+// Sweep removes the leftovers and returns their paths. Directories that are being
+// made at this moment it leaves alone, or their maker makes another one.
 func Sweep(runtime string) ([]string, error) {
-	if _, err := os.Stat(runtime); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	g, err := guard(runtime, unix.LOCK_EX)
-	if err != nil {
-		return nil, failure("sweep", runtime, err)
-	}
-	defer g.Close()
 	paths, err := Leftovers(runtime)
 	if err != nil {
 		return nil, err
 	}
+	var swept []string
 	var errs []error
 	for _, p := range paths {
-		errs = append(errs, os.RemoveAll(p))
+		gone, err := sweep(p)
+		if gone {
+			swept = append(swept, p)
+		}
+		errs = append(errs, err)
 	}
-	return paths, errors.Join(errs...)
+	return swept, errors.Join(errs...)
+}
+
+// sweep removes one leftover, unless somebody has the lock of its ledger.
+func sweep(dir string) (gone bool, err error) {
+	f, err := os.OpenFile(filepath.Join(dir, fileName), os.O_RDWR|unix.O_NOFOLLOW, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return sweepWithout(dir)
+	case err != nil:
+		return false, failure("sweep", dir, err)
+	}
+	defer f.Close()
+	err = filelock.Try(f, filelock.Range{}, filelock.Exclusive)
+	if errors.Is(err, filelock.ErrLocked) {
+		return false, nil
+	}
+	if err == nil {
+		err = os.RemoveAll(dir) // under the lock, which its maker can't take any more
+	}
+	if err != nil {
+		return false, failure("sweep", dir, err)
+	}
+	return true, nil
+}
+
+// sweepWithout removes a leftover that has no ledger: not yet, so that it may be
+// removed only if it is empty until the end, or not any more.
+func sweepWithout(dir string) (gone bool, err error) {
+	if strings.HasPrefix(filepath.Base(dir), gonePrefix) {
+		err = os.RemoveAll(dir)
+	} else if err = unix.Rmdir(dir); errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	if err != nil {
+		return false, failure("sweep", dir, err)
+	}
+	return true, nil
 }
