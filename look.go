@@ -29,15 +29,16 @@ func (l *launch) until(ctx context.Context, gone <-chan struct{}, look func() (b
 	pause := time.NewTimer(l.nextLook(0))
 	defer pause.Stop()
 	for {
-		if is, err := look(); is || err != nil {
-			return err
-		}
+		// Not before the first pause: nothing is ever there so soon.
 		select {
 		case <-pause.C:
 		case <-gone:
 			return errGoneEarly
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		}
+		if is, err := look(); is || err != nil {
+			return err
 		}
 		elapsed := time.Since(began)
 		if elapsed > timeout {

@@ -18,16 +18,16 @@ import (
 // several goroutines.
 type Process struct {
 	id     ID
-	pidfd  *os.File // closed when the process has ended
 	watch  *poll.Watch
 	child  bool
 	done   chan struct{}
 	status Status // valid once done is closed
 	ended  bool   // likewise; false when the watch was given up
 
-	mu   sync.Mutex
-	over bool     // done is closed
-	then []func() // what is to be called then
+	mu    sync.Mutex
+	pidfd int      // closed once over is set
+	over  bool     // done is closed, or about to be
+	then  []func() // what is to be called then
 }
 
 // Spec says what to start. Nothing is inherited: no environment, and of the open
@@ -111,12 +111,12 @@ func Open(id ID) (*Process, error) {
 }
 
 func watch(id ID, pidfd int, child bool) (*Process, error) {
-	p := &Process{id: id, pidfd: os.NewFile(uintptr(pidfd), "pidfd"), child: child, done: make(chan struct{})}
+	p := &Process{id: id, pidfd: pidfd, child: child, done: make(chan struct{})}
 	var err error
 	// A pidfd can be read, as it were, when its process has ended.
 	p.watch, err = poll.Add(pidfd, func() bool { return false }, func() { go p.end() })
 	if err != nil {
-		return nil, errors.Join(err, p.pidfd.Close())
+		return nil, errors.Join(err, unix.Close(pidfd))
 	}
 	return p, nil
 }
@@ -127,14 +127,14 @@ func (p *Process) end() {
 	if p.child {
 		p.status = reap(p.id.PID)
 	} else {
-		p.status = exitInfo(p.id, int(p.pidfd.Fd()))
+		p.status = exitInfo(p.id, p.pidfd)
 	}
-	_ = p.pidfd.Close()
 	p.finish()
 }
 
 func (p *Process) finish() {
 	p.mu.Lock()
+	_ = unix.Close(p.pidfd)
 	p.over = true
 	then := p.then
 	p.mu.Unlock()
@@ -190,14 +190,12 @@ func (p *Process) Ended() bool {
 
 // Signal sends a signal. A process that has ended is no error.
 func (p *Process) Signal(sig unix.Signal) error {
-	conn, err := p.pidfd.SyscallConn()
-	if err != nil {
-		return nil //nolint:nilerr // closed, so it has ended
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return nil
 	}
-	var sent error
-	if err := conn.Control(func(fd uintptr) { sent = unix.PidfdSendSignal(int(fd), sig, nil, 0) }); err != nil {
-		return nil //nolint:nilerr // closed, so it has ended
-	}
+	sent := unix.PidfdSendSignal(p.pidfd, sig, nil, 0)
 	if errors.Is(sent, unix.ESRCH) {
 		return nil
 	}
@@ -227,7 +225,6 @@ func (p *Process) Forget() {
 		return
 	}
 	if p.watch.Stop() {
-		_ = p.pidfd.Close()
 		p.finish()
 	}
 	<-p.done
