@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/smartvm/smartvm/internal/proc"
@@ -48,13 +49,13 @@ type Owner struct {
 }
 
 // self describes this process.
-func self() Owner {
+var self = sync.OnceValue(func() Owner {
 	words := os.Args
 	if len(words) > 3 {
 		words = words[:3]
 	}
 	return Owner{PID: os.Getpid(), Command: strings.Join(words, " "), BootID: proc.BootID()}
-}
+})
 
 // contents is what the lines of a ledger add up to.
 type contents struct {
