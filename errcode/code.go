@@ -62,6 +62,8 @@ const (
 	HostUnsupported Code = "HOST_UNSUPPORTED"
 	// DirectoryFailed: a directory of smartvm could not be made, opened or written.
 	DirectoryFailed Code = "DIRECTORY_FAILED"
+	// CgroupUnavailable: the control groups of this host can't limit a VM as asked; Details has the controllers that are missing.
+	CgroupUnavailable Code = "CGROUP_UNAVAILABLE"
 )
 
 // Codes of Firecracker's API and binary.
@@ -143,7 +145,7 @@ func Codes() []Code {
 	return []Code{
 		InvalidState, InvalidConfig, StartFailed, NoClient, VMExists, VMNotFound, VMOwned, ProcessExited,
 		Cancelled, StopFailed, CleanupFailed, LedgerFailed, StageFailed, ConsoleFailed,
-		KVMUnavailable, NoSpace, InsecurePath, PathTooLong, HostUnsupported, DirectoryFailed,
+		KVMUnavailable, NoSpace, InsecurePath, PathTooLong, HostUnsupported, DirectoryFailed, CgroupUnavailable,
 		SocketTimeout, APITimeout, SocketRequestFailed, APIError, UnsupportedVersion, BinaryNotFound, BinaryUnusable,
 		DownloadFailed, VersionFetchFailed, BaseImageResolveFailed, BaseImageManifestFailed,
 		BaseImagePrepareFailed, BaseImageInUse, BaseImageDamaged, InvalidBaseImageManifest, InvalidBaseImageCacheLimit,
