@@ -44,6 +44,10 @@ type Spec struct {
 	// with a goroutine that was locked to them, and at no other time that is promised:
 	// a caller locks its own, and lives as long as the process shall.
 	Tied bool
+	// Cgroup is the directory of a control group of version 2, in which the process is
+	// from its first instruction on (CLONE_INTO_CGROUP of clone(2), Linux 5.7). Nil means
+	// ours.
+	Cgroup *os.File
 }
 
 // Start starts a process in a session of its own, so that a Ctrl+C in our
@@ -53,6 +57,9 @@ func Start(s Spec) (*Process, error) {
 	sys := &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd}
 	if s.Tied {
 		sys.Pdeathsig = unix.SIGKILL
+	}
+	if s.Cgroup != nil {
+		sys.UseCgroupFD, sys.CgroupFD = true, int(s.Cgroup.Fd())
 	}
 	// Not os.StartProcess, which makes a second pidfd for itself.
 	pid, err := syscall.ForkExec(s.Path, append([]string{s.Path}, s.Args...), &syscall.ProcAttr{

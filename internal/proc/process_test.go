@@ -68,6 +68,25 @@ func TestTiedProcessEndsWithTheThreadThatStartedIt(t *testing.T) {
 	}
 }
 
+// That it works is shown where there are groups: see package cgroup.
+func TestCgroupIsWhereTheProcessIsStarted(t *testing.T) {
+	t.Parallel()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	dir, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	_, err = Start(Spec{Path: "/bin/true", Dir: "/", Stdin: null, Stdout: null, Stderr: null, Cgroup: dir})
+	if !errors.Is(err, unix.EBADF) { // the kernel's word for what is no group
+		t.Errorf("start in a directory that is no group: %v, want EBADF", err)
+	}
+}
+
 func wait(t *testing.T, p *Process) Status {
 	t.Helper()
 	select {
