@@ -23,7 +23,8 @@ func Decode(f *Faults, n *Node, to any, field string) {
 }
 
 // DecodeExact is [Decode] for formats that have a schema: null is a mistake, and
-// so are 0 and empty text for a key that may be left out (omitempty).
+// so are 0 and empty text for a key that may be left out (omitempty). A field with
+// the tag strict:"exact" is decoded so in any document.
 func DecodeExact(f *Faults, n *Node, to any, field string) {
 	d := decoder{Faults: f, exact: true}
 	d.value(n, reflect.ValueOf(to).Elem(), field)
@@ -100,6 +101,8 @@ func (d *decoder) typed(n *Node, v reflect.Value, field string) {
 		if d.want(n, Boolean, field) {
 			v.SetBool(n.Text == "true")
 		}
+	case reflect.Float64:
+		d.fraction(n, v, field)
 	default:
 		d.integer(n, v, field)
 	}
@@ -155,6 +158,18 @@ func (d *decoder) integer(n *Node, v reflect.Value, field string) {
 	}
 }
 
+func (d *decoder) fraction(n *Node, v reflect.Value, field string) {
+	if !d.want(n, Number, field) {
+		return
+	}
+	number, err := strconv.ParseFloat(n.Text, 64)
+	if err != nil {
+		d.At(n.Line, field, "%s is out of range", n.Text)
+		return
+	}
+	v.SetFloat(number + 0) // of -0 it makes 0
+}
+
 func (d *decoder) object(n *Node, v reflect.Value, field string) {
 	known := fieldsOf(v.Type())
 	if known.text != nil && n.Kind == Text && n.Text != "" {
@@ -174,10 +189,10 @@ func (d *decoder) object(n *Node, v reflect.Value, field string) {
 			d.At(m.Line, keyField(field, m.Key), "unknown key%s", DidYouMean(m.Key, known.names))
 		case d.again(seen, m, field):
 		default:
-			before := d.filled
-			d.filled = before || known.filled[m.Key]
+			filled, exact := d.filled, d.exact
+			d.filled, d.exact = filled || known.mode[m.Key] == "filled", exact || known.mode[m.Key] == "exact"
 			d.member(m, v.FieldByIndex(index), Join(field, m.Key), known.optional[m.Key])
-			d.filled = before
+			d.filled, d.exact = filled, exact
 		}
 	}
 }
@@ -265,13 +280,13 @@ func (d *decoder) anything(n *Node, v reflect.Value, field string) {
 type fields struct {
 	names    []string // in the order of declaration, for suggestions
 	index    map[string][]int
-	optional map[string]bool // with omitempty
-	filled   map[string]bool // see DecodeFilled
-	text     []int           // of the field that takes text in the place of an object
+	optional map[string]bool   // with omitempty
+	mode     map[string]string // "filled" or "exact", see Decode...
+	text     []int             // of the field that takes text in the place of an object
 }
 
 func fieldsOf(t reflect.Type) fields {
-	out := fields{index: map[string][]int{}, optional: map[string]bool{}, filled: map[string]bool{}}
+	out := fields{index: map[string][]int{}, optional: map[string]bool{}, mode: map[string]string{}}
 	for _, f := range reflect.VisibleFields(t) {
 		if f.Tag.Get("strict") == "text" {
 			out.text = f.Index
@@ -283,7 +298,7 @@ func fieldsOf(t reflect.Type) fields {
 		out.names = append(out.names, name)
 		out.index[name] = f.Index
 		out.optional[name] = options == "omitempty"
-		out.filled[name] = f.Tag.Get("strict") == "filled"
+		out.mode[name] = f.Tag.Get("strict")
 	}
 	return out
 }

@@ -166,6 +166,43 @@ func TestOnlyFilledDecodingMindsNullAndKeepsEmptyLists(t *testing.T) {
 	}
 }
 
+func TestAFieldCanBeExactInAnyDocument(t *testing.T) {
+	t.Parallel()
+	type limits struct {
+		Cores float64  `json:"cores,omitempty"`
+		Names []string `json:"names,omitempty"`
+	}
+	type vm struct {
+		Limits *limits `json:"limits,omitempty" strict:"exact"`
+		Size   int     `json:"size,omitempty"`
+	}
+	for text, want := range map[string]string{
+		"limits: {cores: 1.5, names: [a]}": "",
+		"limits: {}\nsize: 0":              "",
+		"limits: {cores: 0.0}":             "limits.cores: can't be the number 0.0: leave it out (line 1)",
+		"limits: {cores: -0.0}":            "limits.cores: can't be the number -0.0: leave it out (line 1)",
+		"limits: {cores: null}\nsize:":     "limits.cores: can't be null (line 1)",
+		"limits: {cores: 1e999}":           "limits.cores: 1e999 is out of range (line 1)",
+		"limits: {cores: two}":             "limits.cores: want a number, found the text \"two\" (line 1)",
+		"limits: {names: []}":              "limits.names: can't be a list: leave it out (line 1)",
+		"limits:":                          "limits: can't be null (line 1)",
+	} {
+		var f strict.Faults
+		var got vm
+		strict.Decode(&f, strict.Read(&f, []byte(text)), &got, "")
+		faults := ""
+		for _, d := range f.Details {
+			faults += d.String()
+		}
+		if faults != want {
+			t.Errorf("%q: got %q, want %q", text, faults, want)
+		}
+		if want == "" && got.Limits == nil || strings.Contains(text, "1.5") && got.Limits.Cores != 1.5 {
+			t.Errorf("%q: got %+v", text, got.Limits)
+		}
+	}
+}
+
 func TestReadTellsJSONFromYAML(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
