@@ -44,12 +44,14 @@ var (
 	Loop = Requirement{"loop", lackLoop}
 	// WireGuard is a kernel that makes links of that kind.
 	WireGuard = Requirement{"wireguard", lackWireGuard}
+	// Cgroup is a tree of control groups of version 2 with the controllers that limit VMs.
+	Cgroup = Requirement{"cgroup", lackCgroup}
 	// Guest is a kit to boot Linux guests from; [GuestKit] returns its path.
 	Guest = Requirement{"guest", lackGuest}
 )
 
 // named are those that SMARTVM_TEST_MUST knows, besides tools.
-var named = []Requirement{Integration, KVM, Root, Binary, Loop, WireGuard, Guest}
+var named = []Requirement{Integration, KVM, Root, Binary, Loop, WireGuard, Cgroup, Guest}
 
 // Tool is the need of a command in PATH. Its name in SMARTVM_TEST_MUST is
 // "tool:" and the command's.
@@ -124,6 +126,22 @@ func GuestKit(tb testing.TB) string {
 	tb.Helper()
 	Need(tb, Integration, KVM, Binary, Guest)
 	return os.Getenv(guestKitVar)
+}
+
+// lackCgroup looks by itself: what the tests are about is no judge of what they need.
+func lackCgroup() string {
+	const file = "/sys/fs/cgroup/cgroup.controllers"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err.Error() + ": boot with systemd.unified_cgroup_hierarchy=1, or run the tests in the lab"
+	}
+	there := strings.Fields(string(text))
+	for _, name := range []string{"cpu", "io", "memory", "pids"} {
+		if !slices.Contains(there, name) {
+			return file + " does not have " + name + ": run the tests in the lab"
+		}
+	}
+	return ""
 }
 
 func lackGuest() string {
