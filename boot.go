@@ -47,7 +47,7 @@ func (l *launch) writeConfig() (args []string, err error) {
 		config.CPUConfig = &vmconfig.CPUConfig{Path: path}
 	}
 	// What is smartvm's own is not for Firecracker; its log is on the command line.
-	config.Metadata, config.Logger, config.Network, config.FirecrackerVersion = nil, nil, nil, firecracker.Version{}
+	config.Metadata, config.Logger, config.Network, config.Limits, config.FirecrackerVersion = nil, nil, nil, nil, firecracker.Version{}
 	config.Drives = slices.Clone(config.Drives)
 	for i := range config.Drives {
 		config.Drives[i].Ephemeral = nil

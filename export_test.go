@@ -1,5 +1,13 @@
 package smartvm
 
+import (
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/smartvm/smartvm/vmconfig"
+)
+
 // Operations returns the table of what is allowed when, for tests that try all of it.
 func Operations() map[string][]State {
 	table := make(map[string][]State, len(allowed))
@@ -7,4 +15,17 @@ func Operations() map[string][]State {
 		table[string(op)] = append([]State(nil), states...)
 	}
 	return table
+}
+
+// ConfigFile returns what Firecracker would be given to boot the VM with this config.
+func (v *VM) ConfigFile(config vmconfig.Config) (data []byte, err error) {
+	if err := os.Mkdir(v.Dir(), 0o700); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(v.Dir())) }()
+	l := &launch{vm: v, plan: &plan{config: &config}}
+	if _, err := l.writeConfig(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(filepath.Join(v.Dir(), configName))
 }

@@ -32,6 +32,9 @@ type Config struct { //nolint:recvcheck // encoding/json marshals values, and un
 	Entropy       *firecracker.Entropy             `json:"entropy,omitempty"`
 	MemoryHotplug *firecracker.MemoryHotplugConfig `json:"memory-hotplug,omitempty"`
 
+	// Limits is what the VM may take from its host. A key of smartvm.
+	Limits *Limits `json:"limits,omitempty" strict:"exact"`
+
 	// MMDSConfig makes interfaces answer metadata requests of the guest.
 	MMDSConfig *firecracker.MMDSConfig `json:"mmds-config,omitempty"`
 	// Metadata is what the guest finds there at first: any JSON object. From a

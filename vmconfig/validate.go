@@ -37,6 +37,7 @@ func (c *Config) Validate() error {
 		f.rateLimiter("entropy.rate_limiter", c.Entropy.RateLimiter)
 	}
 	f.memoryHotplug(c.MemoryHotplug)
+	f.limits(c)
 	f.mmds(c)
 	f.services(c)
 	return f.err("validate vm config")

@@ -53,11 +53,19 @@ func wrong() *vmconfig.Config {
 		Balloon:       &firecracker.Balloon{AmountMiB: 64, StatsPollingIntervalS: 65536},
 		Entropy:       &firecracker.Entropy{RateLimiter: limiter},
 		MemoryHotplug: &firecracker.MemoryHotplugConfig{TotalSizeMiB: 64, SlotSizeMiB: 100, BlockSizeMiB: 3},
-		MMDSConfig:    &firecracker.MMDSConfig{NetworkInterfaces: []string{"eth0", "etho"}, Version: "V3", IPv4Address: "169.254.0.1"},
-		Metadata:      firecracker.Metadata{"f": func() {}},
-		Logger:        &firecracker.Logger{LogPath: "\x7f", Level: "Inof", Module: "\x00"},
-		Metrics:       &firecracker.Metrics{},
-		Serial:        &firecracker.Serial{SerialOutPath: "\t", RateLimiter: none},
+		Limits: &vmconfig.Limits{CPU: math.NaN(), CPUWeight: 10001, MemoryMiB: 127, PIDs: 40, IO: []vmconfig.IOLimit{
+			{DriveID: "dat", ReadBytesPerSecond: 1},
+			{DriveID: "data", ReadBytesPerSecond: 1},
+			{DriveID: "data", WriteOpsPerSecond: 1},
+			{DriveID: "vu", ReadOpsPerSecond: 1},
+			{WriteBytesPerSecond: 1},
+			{},
+		}},
+		MMDSConfig: &firecracker.MMDSConfig{NetworkInterfaces: []string{"eth0", "etho"}, Version: "V3", IPv4Address: "169.254.0.1"},
+		Metadata:   firecracker.Metadata{"f": func() {}},
+		Logger:     &firecracker.Logger{LogPath: "\x7f", Level: "Inof", Module: "\x00"},
+		Metrics:    &firecracker.Metrics{},
+		Serial:     &firecracker.Serial{SerialOutPath: "\t", RateLimiter: none},
 	}
 }
 
@@ -101,6 +109,18 @@ func TestValidateDrawsTheLineWhereFirecrackerDoes(t *testing.T) {
 	}
 	level := func(l string) func(*vmconfig.Config) {
 		return func(c *vmconfig.Config) { c.Logger = &firecracker.Logger{Level: l} }
+	}
+	limits := func(l vmconfig.Limits) func(*vmconfig.Config) {
+		return func(c *vmconfig.Config) { c.Limits = &l }
+	}
+	memory := func(limit, guest, plugged int) func(*vmconfig.Config) {
+		return func(c *vmconfig.Config) {
+			machine(firecracker.MachineConfig{VCPUCount: 4, MemSizeMiB: guest})(c)
+			if plugged > 0 {
+				hotplug(plugged, 0, 0)(c)
+			}
+			limits(vmconfig.Limits{MemoryMiB: limit})(c)
+		}
 	}
 	tests := []struct {
 		name   string
@@ -153,6 +173,30 @@ func TestValidateDrawsTheLineWhereFirecrackerDoes(t *testing.T) {
 		{"reserved link-local", mmds("169.254.255.0"), "mmds-config.ipv4_address"},
 		{"IPv6 link-local", mmds("fe80::1"), "mmds-config.ipv4_address"},
 		{"no MMDS interface", func(c *vmconfig.Config) { c.MMDSConfig = &firecracker.MMDSConfig{} }, "mmds-config.network_interfaces"},
+		{"no limits", limits(vmconfig.Limits{}), ""},
+		{"least cores", limits(vmconfig.Limits{CPU: 0.01}), ""},
+		{"most cores", limits(vmconfig.Limits{CPU: 8192}), ""},
+		{"too little of a core", limits(vmconfig.Limits{CPU: 0.00999}), "limits.cpu"},
+		{"too many cores", limits(vmconfig.Limits{CPU: math.Inf(1)}), "limits.cpu"},
+		{"negative cores", limits(vmconfig.Limits{CPU: -1}), "limits.cpu"},
+		{"weights", limits(vmconfig.Limits{CPUWeight: 1}), ""},
+		{"negative weight", limits(vmconfig.Limits{CPUWeight: -1}), "limits.cpu_weight"},
+		{"memory of the default guest", limits(vmconfig.Limits{MemoryMiB: 128 + 33}), ""},
+		{"memory below the default guest's need", limits(vmconfig.Limits{MemoryMiB: 128 + 32}), "limits.memory_mib"},
+		{"memory of a large guest", memory(4096+32+32, 4096, 0), ""},
+		{"memory below its need", memory(4096+32+31, 4096, 0), "limits.memory_mib"},
+		{"memory with what can be plugged in", memory(4096+128+32+33, 4096, 128), ""},
+		{"memory without that", memory(4096+128+32+32, 4096, 128), "limits.memory_mib"},
+		{"negative memory", limits(vmconfig.Limits{MemoryMiB: -1}), "limits.memory_mib"},
+		{"memory that overflows", limits(vmconfig.Limits{MemoryMiB: 1 << 43}), "limits.memory_mib"},
+		{"least threads", limits(vmconfig.Limits{PIDs: 9}), ""},
+		{"too few threads", limits(vmconfig.Limits{PIDs: 8}), "limits.pids"},
+		{"too many threads", limits(vmconfig.Limits{PIDs: 1<<22 + 1}), "limits.pids"},
+		{"a limit of all drives without one", limits(vmconfig.Limits{IO: []vmconfig.IOLimit{{ReadOpsPerSecond: 1}}}), "limits.io[0]"},
+		{"limits of all drives and of one", func(c *vmconfig.Config) {
+			rootArgs(1, false, "")(c)
+			limits(vmconfig.Limits{IO: []vmconfig.IOLimit{{ReadOpsPerSecond: 1}, {DriveID: "r", ReadOpsPerSecond: 2}}})(c)
+		}, ""},
 		{"level in any case", level("wArNiNg"), ""},
 		{"short level", level("warn"), ""},
 		{"no level", level("no"), "logger.level"},

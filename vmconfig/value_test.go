@@ -66,6 +66,8 @@ func fill(r *rand.Rand, v reflect.Value, sparse bool) {
 		v.SetBool(r.IntN(2) == 0)
 	case reflect.Uint64, reflect.Uint32, reflect.Uint16:
 		v.SetUint(r.Uint64() >> (64 - v.Type().Bits()))
+	case reflect.Float64:
+		v.SetFloat(r.NormFloat64() * []float64{1, 1e-300, 1e300}[r.IntN(3)])
 	case reflect.Int:
 		v.SetInt(r.Int64() - r.Int64())
 	default:

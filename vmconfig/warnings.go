@@ -46,6 +46,9 @@ func (f *faults) warnMachine(c *Config) {
 			f.Add(field, "has no effect: cpu-config takes its place")
 		}
 	}
+	if c.Limits != nil && c.Limits.MemoryMiB > 0 && m.HugePages == "2M" {
+		f.Add("limits.memory_mib", "does not count the guest's memory, which is in huge pages")
+	}
 	if m.TrackDirtyPages && c.hugePages() {
 		f.Add("machine-config.track_dirty_pages", "undoes the gain of huge_pages")
 	}
