@@ -61,7 +61,7 @@ func identify(pid, pidfd int, byInode bool) (ID, error) {
 	if err != nil {
 		return ID{}, err
 	}
-	id.StartTime, err = strconv.ParseUint(stat.field(22), 10, 64)
+	id.StartTime, err = strconv.ParseUint(stat.Field(22), 10, 64)
 	return id, err
 }
 
@@ -77,13 +77,23 @@ var hasInodes = sync.OnceValue(func() bool {
 	return unix.Fstatfs(pidfd, &fsys) == nil && fsys.Type == unix.PID_FS_MAGIC
 })
 
-// stat are the fields of /proc/PID/stat from the third on, see proc(5).
-type stat []string
+// Stat are the fields of /proc/PID/stat from the third on, see proc(5).
+type Stat []string
 
-// field returns a field by its number in proc(5).
-func (s stat) field(n int) string { return s[n-3] }
+// ParseStat reads the text of a stat file.
+func ParseStat(text []byte) (Stat, error) {
+	// The second field is the program's name in parentheses and may hold anything.
+	fields := Stat(strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])))
+	if len(fields) < 50 {
+		return nil, fmt.Errorf("a stat file has %d fields", len(fields)+2)
+	}
+	return fields, nil
+}
 
-func readStat(pid int) (stat, error) {
+// Field returns a field by its number in proc(5), from 3 to 52.
+func (s Stat) Field(n int) string { return s[n-3] }
+
+func readStat(pid int) (Stat, error) {
 	text, err := plainfile.Read("/proc/" + strconv.Itoa(pid) + "/stat")
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 		return nil, errGone
@@ -91,12 +101,7 @@ func readStat(pid int) (stat, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The second field is the program's name in parentheses and may hold anything.
-	fields := stat(strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:])))
-	if len(fields) < 50 {
-		return nil, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields)+2)
-	}
-	return fields, nil
+	return ParseStat(text)
 }
 
 // BootID is the kernel's boot_id, "" where it can't be read. It can't change

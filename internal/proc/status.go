@@ -96,10 +96,10 @@ const reapTimeout = 200
 // signal reaches it.
 func zombieStatus(pid, pidfd int) Status {
 	s, err := readStat(pid)
-	if err != nil || s.field(3) != "Z" || unix.PidfdSendSignal(pidfd, 0, nil, 0) != nil {
+	if err != nil || s.Field(3) != "Z" || unix.PidfdSendSignal(pidfd, 0, nil, 0) != nil {
 		return Status{}
 	}
-	code, err := strconv.ParseUint(s.field(52), 10, 32)
+	code, err := strconv.ParseUint(s.Field(52), 10, 32)
 	if err != nil || code == 0 && !mayInspect(pid) {
 		return Status{}
 	}
