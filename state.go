@@ -40,6 +40,7 @@ const (
 	opResume         operation = "resume"
 	opStop           operation = "stop"
 	opInfo           operation = "get info"
+	opSecurity       operation = "look at security"
 	opSetMetadata    operation = "set metadata"
 	opGetMetadata    operation = "get metadata"
 	opUpdate         operation = "update device"
@@ -58,6 +59,7 @@ var allowed = map[operation][]State{
 	opResume:         {Paused},
 	opStop:           {Configuring, Running, Paused},
 	opInfo:           {Configuring, Running, Paused},
+	opSecurity:       {Configuring, Running, Paused},
 	opSetMetadata:    {Running, Paused},
 	opGetMetadata:    {Running, Paused},
 	opUpdate:         {Running, Paused},
