@@ -16,6 +16,12 @@ import (
 // cgroups and limits, open files. Its Verdicts judge each item.
 type Security = confine.Report
 
+// SecurityThread is a thread of a Security.
+type SecurityThread = confine.Thread
+
+// SecurityCgroup is a cgroup of a Security, with the limits that bind the process.
+type SecurityCgroup = confine.Cgroup
+
 // SecurityVerdict judges one item of a Security: what is so, and what to do about it.
 type SecurityVerdict = confine.Verdict
 

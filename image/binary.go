@@ -44,6 +44,10 @@ const (
 // executable for this machine that nobody but root and this user may write) and
 // then asks it for its version. The error is BINARY_NOT_FOUND or BINARY_UNUSABLE.
 func Inspect(ctx context.Context, path string) (Binary, error) {
+	return inspect(ctx, path, "Firecracker")
+}
+
+func inspect(ctx context.Context, path, program string) (Binary, error) {
 	target, err := filepath.EvalSymlinks(path)
 	if err == nil {
 		target, err = filepath.Abs(target)
@@ -57,7 +61,7 @@ func Inspect(ctx context.Context, path string) (Binary, error) {
 	if err := verify(target); err != nil {
 		return Binary{}, err
 	}
-	v, err := askVersion(ctx, target, "Firecracker")
+	v, err := askVersion(ctx, target, program)
 	if err != nil {
 		return Binary{}, err
 	}

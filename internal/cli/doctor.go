@@ -29,6 +29,7 @@ type finding struct {
 }
 
 func (a *app) doctorCommand() *cobra.Command {
+	var production bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check whether this host can run VMs, and say how to fix it",
@@ -38,12 +39,26 @@ also measures how fast guest code runs next to host code, because a KVM that
 emulates the processor works, slowly. Nothing is downloaded.
 
 The exit code is 1 when a check fails. A warning is about something that only
-some VMs need. What the checks make is removed again.`,
+some VMs need. What the checks make is removed again.
+
+With --production check instead whether this host is fit to run guests of
+strangers, by Firecracker's own guide: swap, page sharing, flaws of the
+processor, kernel, KVM, cgroups, jailer, directories, what users may do, and
+forwarding. Each finding is a must, a should or an info, with what was read, why
+it matters and what mends it. What can't be read is unknown and never ok; root
+can read it all. The exit code is 1 unless every must is known to be met.`,
 		Example: `  smartvm doctor
-  smartvm doctor --json | jq '.[] | select(.status != "ok")'`,
+  smartvm doctor --json | jq '.[] | select(.status != "ok")'
+  smartvm doctor --production`,
 		Args: a.noArgs,
-		RunE: a.do(a.doctor),
+		RunE: a.do(func(ctx context.Context, args []string) error {
+			if production {
+				return a.doctorProduction(ctx)
+			}
+			return a.doctor(ctx, args)
+		}),
 	}
+	cmd.Flags().BoolVar(&production, "production", false, "check whether it is fit for guests of strangers")
 	cmd.Flags().BoolVar(&a.asJSON, "json", false, "print a list of objects")
 	return cmd
 }

@@ -10,18 +10,34 @@ import (
 )
 
 func (a *app) inspectCommand() *cobra.Command {
-	return &cobra.Command{
+	var security bool
+	cmd := &cobra.Command{
 		Use:   "inspect NAME",
 		Short: "Show all that is known about a VM, as JSON",
 		Long: `Show all that is known about a VM, as JSON: its state, how it ended, its files,
 what was made for it on this host, its staged drives and its configuration,
-which is a VM file of its own.`,
+which is a VM file of its own.
+
+With --security show how its Firecracker is confined instead, as the kernel tells
+and not as it was meant: user, capabilities, seccomp filters, root directory,
+namespaces, cgroups, limits and open files, each with a verdict. It is a table,
+or JSON with --json. What only root may look at is unknown to others.`,
 		Example: `  smartvm inspect web
-  smartvm inspect web | jq .config > vm.json`,
+  smartvm inspect web | jq .config > vm.json
+  smartvm inspect web --security
+  smartvm inspect web --security --json | jq '.verdicts[] | select(.status != "ok")'`,
 		Args:              oneName(1, 1),
 		ValidArgsFunction: a.completeNames(1),
-		RunE:              a.with(a.inspect),
+		RunE: a.with(func(ctx context.Context, m *smartvm.Manager, args []string) error {
+			if security {
+				return a.inspectSecurity(ctx, m, args)
+			}
+			return a.inspect(ctx, m, args)
+		}),
 	}
+	cmd.Flags().BoolVar(&security, "security", false, "show how its Firecracker is confined")
+	cmd.Flags().BoolVar(&a.asJSON, "json", false, "print JSON, with --security too")
+	return cmd
 }
 
 // inspection is what inspect prints.
