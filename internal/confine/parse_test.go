@@ -12,11 +12,11 @@ import (
 	"github.com/smartvm/smartvm/internal/mountinfo"
 )
 
-func fixture(t testing.TB, name string) []byte {
-	t.Helper()
+func fixture(tb testing.TB, name string) []byte {
+	tb.Helper()
 	text, err := os.ReadFile("testdata/" + name)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return text
 }
@@ -158,9 +158,9 @@ func TestCgroupsThatCanLimitAreRead(t *testing.T) {
 	}
 }
 
-const cgroupMounts = `31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw
-32 31 0:29 /box /old/memory rw - cgroup cgroup rw,memory
-33 31 0:30 / /old/cpu rw - cgroup cgroup rw,cpu,cpuacct
+const cgroupMounts = `31 23 0:28 / /sys/fs/cgroup rw - cgroup2 none rw
+32 31 0:29 /box /old/memory rw - cgroup none rw,memory
+33 31 0:30 / /old/cpu rw - cgroup none rw,cpu,cpuacct
 `
 
 func TestLimitsOfCgroupsAreThoseAboveToo(t *testing.T) {

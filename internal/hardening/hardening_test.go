@@ -29,8 +29,8 @@ func node(mode fs.FileMode, uid, gid uint32) *fstest.MapFile {
 const (
 	device   = fs.ModeDevice | fs.ModeCharDevice
 	oneMount = "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"
-	cgroup2  = "31 23 0:28 / /sys/fs/cgroup rw,nosuid,nodev,noexec - cgroup2 cgroup2 rw,nsdelegate,favordynmods\n"
-	run      = "40 27 0:40 / /run/vms rw,nosuid,nodev,noexec - tmpfs tmpfs rw,size=4194304k\n"
+	cgroup2  = "31 23 0:28 / /sys/fs/cgroup rw,nosuid,nodev,noexec - cgroup2 none rw,nsdelegate,favordynmods\n"
+	run      = "40 27 0:40 / /run/vms rw,nosuid,nodev,noexec - tmpfs none rw,size=4194304k\n"
 	data     = "41 27 254:1 / /srv/vms rw,nosuid,nodev - xfs /dev/vdb rw\n"
 )
 

@@ -21,32 +21,31 @@ var kernel = []check{
 	},
 	{
 		name: "bpf", severity: Should, why: "programs of users in the kernel help to exploit flaws of the processor",
-		look: atLeast("/proc/sys/kernel/unprivileged_bpf_disabled", 1, "users may load none", "users may load programs into the kernel"),
+		look: restricted("/proc/sys/kernel/unprivileged_bpf_disabled", "users may load none", "users may load programs into the kernel"),
 	},
 	{
 		name: "kernel addresses", severity: Should, why: "who knows where the kernel is in memory needs one flaw less to take it over",
-		look: atLeast("/proc/sys/kernel/kptr_restrict", 1, "they are hidden from users", "users may read them"),
+		look: restricted("/proc/sys/kernel/kptr_restrict", "they are hidden from users", "users may read them"),
 	},
 	{
 		name: "kernel log", severity: Should, why: "it has addresses of the kernel, and what guests do",
-		look: atLeast("/proc/sys/kernel/dmesg_restrict", 1, "only root reads it", "users may read it"),
+		look: restricted("/proc/sys/kernel/dmesg_restrict", "only root reads it", "users may read it"),
 	},
 	{
 		name: "ptrace", severity: Should, why: "a process that is taken over could read and steer others of its user",
-		look: atLeast("/proc/sys/kernel/yama/ptrace_scope", 1, "only parents trace", "each process of a user may trace the others"),
+		look: restricted("/proc/sys/kernel/yama/ptrace_scope", "only parents trace", "each process of a user may trace the others"),
 	},
 }
 
-// atLeast is a check of a sysctl that protects from a value on.
-func atLeast(path string, least int, good, bad string) func(*look) {
+// restricted is a check of a sysctl that restricts something from 1 on.
+func restricted(path, good, bad string) func(*look) {
 	name := strings.ReplaceAll(strings.TrimPrefix(path, "/proc/sys/"), "/", ".")
-	fix := "sysctl -w " + name + "=" + strconv.Itoa(least) + ", and the same in /etc/sysctl.d"
 	return func(l *look) {
 		n, ok := l.number(path)
 		switch {
 		case !ok:
-		case n < least:
-			l.weak(fix, "%s", bad)
+		case n < 1:
+			l.weak("sysctl -w "+name+"=1, and the same in /etc/sysctl.d", "%s", bad)
 		default:
 			l.ok("%s", good)
 		}

@@ -10,12 +10,12 @@ import (
 	"github.com/smartvm/smartvm/internal/mountinfo"
 )
 
-const list = `22 27 0:21 / /proc rw,relatime - proc proc rw
+const list = `22 27 0:21 / /proc rw,relatime - proc none rw
 27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard
-30 27 0:27 / /dev/shm rw,nosuid,nodev shared:3 master:1 - tmpfs tmpfs rw,size=64k
+30 27 0:27 / /dev/shm rw,nosuid,nodev shared:3 master:1 - tmpfs shm rw,size=64k
 31 27 254:0 /srv/my\040disk /mnt ro,noexec - ext4 /dev/vda rw
 32 27 0:40 / /mnt rw - tmpfs over rw
-33 27 0:41 /a\134b /with\011tab rw - tmpfs tmpfs rw
+33 27 0:41 /a\134b /with\011tab rw - tmpfs other rw
 `
 
 func parse(t *testing.T, text string) []mountinfo.Mount {
@@ -32,7 +32,7 @@ func TestFieldsAreWhatTheKernelWrote(t *testing.T) {
 	mounts := parse(t, list)
 	want := mountinfo.Mount{
 		ID: 30, Device: "0:27", Root: "/", Point: "/dev/shm", Options: []string{"rw", "nosuid", "nodev"},
-		Kind: "tmpfs", Source: "tmpfs", Super: []string{"rw", "size=64k"},
+		Kind: "tmpfs", Source: "shm", Super: []string{"rw", "size=64k"},
 	}
 	if diff := cmp.Diff(want, mounts[2]); diff != "" {
 		t.Error(diff)
@@ -49,7 +49,7 @@ func TestAtIsTheDeepestAndNewestMount(t *testing.T) {
 	t.Parallel()
 	mounts := parse(t, list)
 	for name, want := range map[string]string{
-		"/": "/dev/vda", "/etc/passwd": "/dev/vda", "/dev/shm": "tmpfs", "/dev/shm/a": "tmpfs", "/dev/shmother": "/dev/vda", "/mnt/x": "over",
+		"/": "/dev/vda", "/etc/passwd": "/dev/vda", "/dev/shm": "shm", "/dev/shm/a": "shm", "/dev/shmother": "/dev/vda", "/mnt/x": "over",
 	} {
 		if m, found := mountinfo.At(mounts, name); !found || m.Source != want {
 			t.Errorf("%s is on %q, want %q", name, m.Source, want)
