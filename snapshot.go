@@ -10,17 +10,16 @@ import (
 )
 
 // CreateSnapshot writes the state and the memory of a paused VM to files. A
-// diff snapshot needs track_dirty_pages in the machine config. Disks are not
-// part of it. Relative paths start at the working directory of this process.
+// diff snapshot needs track_dirty_pages in the machine config, or, of a VM that is
+// from a snapshot itself, in the call that has loaded that. Disks are not part of
+// it. Relative paths start at the working directory of this process.
 func (v *VM) CreateSnapshot(ctx context.Context, params firecracker.SnapshotCreateParams) error {
 	if err := v.State().check(opCreateSnapshot, string(v.id)); err != nil {
 		return err
 	}
-	if params.SnapshotType == firecracker.DiffSnapshot && !v.tracksDirtyPages() {
-		return &Error{
-			Code: errcode.InvalidConfig, Op: string(opCreateSnapshot), Subject: string(v.id),
-			Err:  errors.New("a diff snapshot needs to know which pages have changed, and this VM was started without"),
-			Hint: "set machine-config.track_dirty_pages before the start, or take a full snapshot",
+	if params.SnapshotType == firecracker.DiffSnapshot {
+		if err := v.canDiff(ctx); err != nil {
+			return err
 		}
 	}
 	if err := absolute(&params.SnapshotPath, &params.MemFilePath); err != nil {
@@ -53,11 +52,23 @@ func absolute(paths ...*string) error {
 	return nil
 }
 
-func (v *VM) tracksDirtyPages() bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	c := v.config.MachineConfig
-	return c != nil && c.TrackDirtyPages || v.tracking
+// canDiff asks Firecracker whether it tracks dirty pages: the config does not tell
+// for a VM from a snapshot, and only who loaded that knows what it said.
+func (v *VM) canDiff(ctx context.Context) error {
+	var config firecracker.MachineConfig
+	err := v.call(ctx, opCreateSnapshot, func(ctx context.Context, c *firecracker.Client) (err error) {
+		config, err = c.MachineConfig(ctx)
+		return err
+	})
+	if err != nil || config.TrackDirtyPages {
+		return err
+	}
+	return &Error{
+		Code: errcode.InvalidConfig, Op: string(opCreateSnapshot), Subject: string(v.id),
+		Err: errors.New("a diff snapshot needs to know which pages have changed, and this VM was started without"),
+		Hint: "set machine-config.track_dirty_pages before the start, or track_dirty_pages (until v1.12 enable_diff_snapshots) " +
+			"when its snapshot is loaded; or take a full snapshot",
+	}
 }
 
 // LoadSnapshot loads a snapshot into a VM that Launch has prepared. It is
@@ -86,7 +97,6 @@ func (v *VM) LoadSnapshot(ctx context.Context, params firecracker.SnapshotLoadPa
 			return err
 		}
 		v.mu.Lock()
-		v.tracking = params.TrackDirtyPages || params.EnableDiffSnapshots
 		led := v.ledger
 		v.mu.Unlock()
 		state := Paused

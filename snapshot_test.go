@@ -82,6 +82,35 @@ func TestDiffSnapshotNeedsDirtyPageTracking(t *testing.T) {
 	}
 }
 
+// The load says it anew, and other processes do not know what it said.
+func TestLoadedVMTracksDirtyPagesIfItsLoadSaysSo(t *testing.T) {
+	for _, track := range []bool{false, true} {
+		s := bootSite(t)
+		create, load := s.snapshotParams()
+		load.EnableDiffSnapshots, load.ResumeVM = track, false
+		config := s.config(hello.Stay)
+		config.MachineConfig.TrackDirtyPages = !track
+		vm := s.bootConfig(config)
+		must(t, vm.Pause(patient(t)))
+		must(t, vm.CreateSnapshot(patient(t), create))
+		clone := s.create("", config)
+		must(t, clone.Launch(patient(t)))
+		must(t, clone.LoadSnapshot(patient(t), load))
+		other, err := s.another().Attach(patient(t), clone.ID())
+		must(t, err)
+		diff := firecracker.SnapshotCreateParams{
+			SnapshotType: firecracker.DiffSnapshot, SnapshotPath: create.SnapshotPath + "-diff", MemFilePath: create.MemFilePath + "-diff",
+		}
+		for _, v := range []*smartvm.VM{clone, other} {
+			if err := v.CreateSnapshot(patient(t), diff); track {
+				must(t, err)
+			} else if e := wantCode(t, err, smartvm.InvalidConfig); e.Hint == "" {
+				t.Errorf("no hint in %v", err)
+			}
+		}
+	}
+}
+
 func TestFailedLoadEndsTheVM(t *testing.T) {
 	s := bootSite(t)
 	_, load := s.snapshotParams()

@@ -38,7 +38,6 @@ type VM struct {
 	process  *proc.Process
 	client   *firecracker.Client
 	keeper   *console.Keeper // nil when another process keeps the console
-	tracking bool            // a loaded snapshot tracks dirty pages
 	asked    bool            // we made the process end, so that its status is no failure
 	ended    *Ended
 	gone     chan struct{} // closed when ended is set, or when nobody watches any more
