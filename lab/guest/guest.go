@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"sync"
 
@@ -67,6 +68,7 @@ func Attach(ctx context.Context, vm VM) (*Guest, error) {
 		return nil, err
 	}
 	g := New(console, vm.WriteConsole)
+	g.next = rand.Uint64N(1<<32) << 8 //nolint:gosec // what earlier connections have started goes on, and says its numbers
 	if err := g.Hello(ctx); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}

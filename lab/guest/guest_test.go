@@ -194,6 +194,9 @@ func TestAttachAsksTheGuestThatIsUp(t *testing.T) {
 	m := newMachine(t)
 	go func() {
 		r := m.next(t)
+		if r.ID < 100 {
+			t.Errorf("its numbers begin with %d, as those of another connection do", r.ID)
+		}
 		m.say("@%d %s\n", r.ID, r.Verb)
 	}()
 	g, err := guest.Attach(patient(t), m)
