@@ -106,6 +106,13 @@ func stopError(v *VM, err error) error {
 }
 
 // Wait waits until Firecracker has ended and tells how.
+//
+// A guest ends it by a reboot, and by a panic if its kernel reboots then (panic=). On
+// x86_64 a guest that powers off or halts only stands still: its VM is there until
+// it is stopped, by force.
+//
+// Before Linux 6.15 only the process that has started a VM learns the exit status.
+// For others it is unknown, and the state error, unless smartvm has stopped the VM.
 func (v *VM) Wait(ctx context.Context) (*Ended, error) {
 	if err := v.State().check(opWait, string(v.id)); err != nil {
 		return nil, err

@@ -46,6 +46,7 @@ The guest's serial output, and nothing else, goes to standard output; standard
 input goes to the guest, line by line. The command ends with the guest and
 leaves nothing behind. Ctrl+C stops the guest, a second Ctrl+C kills it. The exit
 code is 0 when the guest ended, also by Ctrl+C, and 1 when Firecracker failed.
+A guest ends by a reboot: on x86_64 one that powers off only stands still.
 
 With --detach the command prints the VM's name and ends as soon as the guest
 runs. What such a VM leaves stays, for logs and inspect, until rm or gc.
