@@ -54,7 +54,7 @@ type Options struct {
 	// Default: this manager gives no address twice, and IP_EXHAUSTED ends its VMs.
 	ReuseAddresses bool
 	// StartTimeout bounds the wait for Firecracker's API after the process has
-	// been started. Default 10 s.
+	// been started. Default 30 s.
 	StartTimeout time.Duration
 	// ConsoleLimit bounds how much of each guest's serial output is kept, in
 	// bytes. Default 1 MiB; the newest is kept.
@@ -68,7 +68,7 @@ type Options struct {
 const (
 	DefaultDataDir      = "/tmp/.smartvm"
 	DefaultRuntimeDir   = "/dev/shm/.smartvm/runtime"
-	DefaultStartTimeout = 10 * time.Second
+	DefaultStartTimeout = 30 * time.Second
 	DefaultStopGrace    = 10 * time.Second
 	DefaultTermGrace    = 2 * time.Second
 )
