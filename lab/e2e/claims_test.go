@@ -16,7 +16,12 @@ import (
 	"github.com/smartvm/smartvm/lab/internal/claim"
 )
 
-func TestMain(m *testing.M) { os.Exit(claim.Main(m)) }
+func TestMain(m *testing.M) {
+	if code, is := command(os.Args[1:]); is {
+		os.Exit(code)
+	}
+	os.Exit(claim.Main(m))
+}
 
 // claims states what the test proves: a statement of the contract and a sentence
 // for docs/verified.md. Both are literals, and the call is one of the test's own.
