@@ -25,8 +25,9 @@ type ConsoleOptions struct {
 }
 
 // OpenConsole returns the guest's serial output, and nothing else: what is kept
-// of the past and, if asked for, what comes. The reader must be closed. Any
-// number of readers, of any process, may read at the same time.
+// of the past and, if asked for, what comes. The reader must be closed, which also
+// ends a Read that waits. Any number of readers, of any process, may read at the
+// same time.
 func (v *VM) OpenConsole(ctx context.Context, opts ConsoleOptions) (io.ReadCloser, error) {
 	if err := v.State().check(opConsole, string(v.id)); err != nil {
 		return nil, err

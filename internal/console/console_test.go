@@ -235,6 +235,41 @@ func TestFollowerEndsWithItsContextAndWithTheDirectory(t *testing.T) {
 	}
 }
 
+func TestCloseEndsAReadThatWaits(t *testing.T) {
+	t.Parallel()
+	for name, kept := range map[string]bool{"our own keeper": true, "another one": false} {
+		c, ends := create(t, 0)
+		k := keep(t, c)
+		var w watch.Watcher
+		given := k
+		if !kept {
+			given = nil
+		}
+		r, err := c.Follow(t.Context(), given, &w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		say(t, ends, "x")
+		if _, err := r.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		read := make(chan error, 1)
+		go func() {
+			_, err := io.ReadAll(r)
+			read <- err
+		}()
+		if err := errors.Join(r.Close(), r.Close()); err != nil {
+			t.Errorf("%s: close: %v", name, err)
+		}
+		if err := <-read; !errors.Is(err, os.ErrClosed) {
+			t.Errorf("%s: read = %v, want os.ErrClosed", name, err)
+		}
+		if err := errors.Join(ends.Close(), k.Err(), w.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestSkipToEndShowsOnlyWhatComes(t *testing.T) {
 	t.Parallel()
 	c, ends := create(t, 0)

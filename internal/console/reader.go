@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -14,20 +15,25 @@ import (
 	"github.com/smartvm/smartvm/internal/watch"
 )
 
-// Reader reads the log from its oldest byte on. It is for one goroutine.
+// Reader reads the log from its oldest byte on. It is for one goroutine, but for
+// Close.
 type Reader struct {
 	dir  string
-	pos  int64 // of the next byte, in all that the guest ever wrote
-	file *os.File
-	open int64 // start of the segment in file
-	wait *waiter
+	wait *waiter // nil for one that does not follow
+
+	mu     sync.Mutex // held by a Read, also while it waits
+	pos    int64      // of the next byte, in all that the guest ever wrote
+	file   *os.File
+	open   int64 // start of the segment in file
+	closed bool
 }
 
 // waiter lets a reader that is at the end wait for more: until the keeper says
 // so, if it is one of this process, else until the directory changes.
 type waiter struct {
 	ctx     context.Context //nolint:containedctx // io.Reader has no context; this one bounds the reader's life, not a call
-	keeper  *Keeper         // nil when it is another process's, or has ended
+	cancel  context.CancelCauseFunc
+	keeper  *Keeper // nil when it is another process's, or has ended
 	watcher *watch.Watcher
 	waker   *watch.Waker
 	more    <-chan struct{} // nil as long as nobody was asked to tell
@@ -93,9 +99,11 @@ func (c *Console) Read() *Reader { return &Reader{dir: c.dir} }
 // or ctx does, whichever comes first: both are io.EOF, the latter with an error
 // from ctx. The keeper is that of this process; nil when there is none.
 func (c *Console) Follow(ctx context.Context, k *Keeper, w *watch.Watcher) (*Reader, error) {
-	r := &Reader{dir: c.dir, wait: &waiter{ctx: ctx, keeper: k, watcher: w}}
+	ctx, cancel := context.WithCancelCause(ctx)
+	r := &Reader{dir: c.dir, wait: &waiter{ctx: ctx, cancel: cancel, keeper: k, watcher: w}}
 	if !r.wait.knows() {
 		if _, err := os.Lstat(c.dir); err != nil {
+			cancel(nil)
 			return nil, err
 		}
 	}
@@ -119,7 +127,9 @@ func (r *Reader) SkipToEnd() error {
 
 // Read implements io.Reader.
 func (r *Reader) Read(p []byte) (int, error) {
-	for {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for !r.closed {
 		end := !r.wait.knows() && finished(r.dir) // before the last look at the data, not after it
 		n, err := r.next(p)
 		if n > 0 || err != nil {
@@ -132,6 +142,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
+	return 0, os.ErrClosed
 }
 
 // next reads what there is at the position; 0 bytes means nothing yet.
@@ -210,8 +221,18 @@ func (r *Reader) switchTo(s segment) (bool, error) {
 	return true, err
 }
 
-// Close releases what the reader holds.
+// Close releases what the reader holds, and ends a Read that another goroutine
+// waits in.
 func (r *Reader) Close() error {
+	if r.wait != nil {
+		r.wait.cancel(os.ErrClosed)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil
+	}
+	r.closed = true
 	if r.wait != nil && r.wait.waker != nil {
 		r.wait.waker.Close()
 	}
