@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -136,8 +135,8 @@ func (v *VM) keepAgain() error {
 	return nil
 }
 
-// keeperTimeout bounds the wait for a keeper, which needs some 20 ms.
-const keeperTimeout = 10 * time.Second
+// keeperTimeout bounds the wait for a keeper, which needs some 20 ms on an idle host.
+const keeperTimeout = DefaultStartTimeout
 
 // handOver gives the console to a process of its own.
 func (v *VM) handOver(ctx context.Context, ours *console.Keeper, command []string) error {
