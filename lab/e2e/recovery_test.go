@@ -80,7 +80,7 @@ func (s *site) heir() *smartvm.Manager {
 }
 
 func TestStartThatWasCutShortIsGarbage(t *testing.T) {
-	claims(t, "S4.2", "What is left of a process that is killed in the middle of a start is not adopted, and gc removes it")
+	claims(t, "S4.2", "What is left of a process that is killed in the middle of a start is removed by gc, a Firecracker that lives included")
 	s := newSite(t, smartvm.Options{})
 	config := s.config(baseimage.Squashfs)
 	config.Drives = append(config.Drives, vmconfig.Drive{Drive: firecracker.Drive{DriveID: "disk", PathOnHost: disk(t, t.TempDir(), "disk")}})
