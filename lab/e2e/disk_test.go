@@ -57,9 +57,9 @@ func writeWord(t *testing.T, g *guest.Guest, device, text string) bool {
 	return result.Code == 0
 }
 
-// await asks the guest until it answers as it should, which it does once its kernel
+// awaitOutput asks the guest until it answers as it should, which it does once its kernel
 // has heard of a change.
-func await(t *testing.T, g *guest.Guest, command, want string) {
+func awaitOutput(t *testing.T, g *guest.Guest, command, want string) {
 	t.Helper()
 	ctx := patient(t)
 	for last := ""; ; {

@@ -46,7 +46,7 @@ func TestGuestWritesToTheDrivesThatItMayWrite(t *testing.T) {
 	wantWords(t, g, map[string]string{"vdc": "new", "vdd": "copied"})
 	two := disk(t, "two", 2)
 	must(t, vm.UpdateDrive(patient(t), "changed", two))
-	await(t, g, "blockdev --getsize64 /dev/vde", "2097152")
+	awaitOutput(t, g, "blockdev --getsize64 /dev/vde", "2097152")
 	wantWords(t, g, map[string]string{"vde": "two"})
 	if !writeWord(t, g, "vde", "three") || word(t, two) != "three" {
 		t.Errorf("a write to the drive does not reach its new file, which has %q", word(t, two))

@@ -52,9 +52,9 @@ func TestRateLimitersSlowDownWhatTheyLimit(t *testing.T) {
 			{"read", "dd if=/dev/vdb of=/dev/null bs=64k iflag=direct status=none"},
 			{"write", "dd if=/dev/zero of=/dev/vdc bs=64k count=16 oflag=direct status=none"},
 			{"read blocks", "dd if=/dev/vdd of=/dev/null bs=4k count=80 iflag=direct status=none"},
-			{"send", "nc 192.0.2.1 " + serve(t, receive) + " -e sh -c 'dd if=/dev/zero bs=64k count=16 status=none; read'"},
+			{"send", "nc 192.0.2.1 " + serveConns(t, receive) + " -e sh -c 'dd if=/dev/zero bs=64k count=16 status=none; read'"},
 		}
-		receives := job{"receive", "nc 192.0.2.1 " + serve(t, send) + " >/dev/null"}
+		receives := job{"receive", "nc 192.0.2.1 " + serveConns(t, send) + " >/dev/null"}
 		limited := durations(t, g, jobs...)
 		for _, id := range []string{"reads", "writes", "blocks"} {
 			must(t, client.PatchDrive(patient(t), firecracker.DriveUpdate{DriveID: id, RateLimiter: noLimit}))
@@ -124,8 +124,8 @@ func receive(conn net.Conn) {
 	}
 }
 
-// serve serves one connection at a time until the test ends, and returns the port.
-func serve(t *testing.T, each func(conn net.Conn)) string {
+// serveConns serves one connection at a time until the test ends, and returns the port.
+func serveConns(t *testing.T, each func(conn net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp4", "192.0.2.1:0")
 	must(t, err)
