@@ -103,7 +103,11 @@ func (s *site) boot(c vmconfig.Config) (*smartvm.VM, *guest.Guest) {
 	began := time.Now()
 	must(s.t, vm.Start(patient(s.t)))
 	started := time.Since(began)
-	g, err := guest.Boot(patient(s.t), vm)
+	ctx, cancel := context.WithCancel(s.t.Context()) // of the console, which stays open
+	s.t.Cleanup(cancel)
+	late := time.AfterFunc(patience, cancel)
+	g, err := guest.Boot(ctx, vm)
+	late.Stop()
 	must(s.t, err)
 	s.t.Cleanup(func() {
 		if err := g.Close(); err != nil {
