@@ -108,7 +108,7 @@ func (j job) compare(t *testing.T, g *guest.Guest, limited time.Duration) {
 		t.Errorf("to %s takes %s with a limit, want %s at least", j.name, limited, atLeast)
 	}
 	var tries []time.Duration
-	for range 20 {
+	for range 10 {
 		free := durations(t, g, j)[j.name]
 		tries = append(tries, free)
 		if 4*free < limited {
