@@ -18,6 +18,9 @@ func disk(t *testing.T, word string, mib int64) string {
 	path := filepath.Join(t.TempDir(), "disk")
 	must(t, os.WriteFile(path, []byte(word), 0o600))
 	must(t, os.Truncate(path, mib<<20))
+	// The lab's kernel can't map owners on a tmpfs, so that a drive which persists has to
+	// let a jail's user write by its mode.
+	must(t, os.Chmod(path, 0o666))
 	return path
 }
 

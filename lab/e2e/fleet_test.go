@@ -104,7 +104,7 @@ func TestTwentyGuestsLiveAtTheSameTime(t *testing.T) {
 	s := newSite(t, smartvm.Options{StartTimeout: fleetPatience})
 	config := s.config(baseimage.Squashfs)
 	config.MachineConfig = &firecracker.MachineConfig{VCPUCount: 1, MemSizeMiB: fleetMemMiB}
-	source := disk(t, t.TempDir(), "disk")
+	source := disk(t, "", 1)
 	config.Drives = append(config.Drives, vmconfig.Drive{Drive: firecracker.Drive{DriveID: "disk", PathOnHost: source}})
 	before := sum(t, source)
 	ctx, cancel := context.WithTimeout(t.Context(), fleetPatience)

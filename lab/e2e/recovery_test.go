@@ -83,7 +83,7 @@ func TestStartThatWasCutShortIsGarbage(t *testing.T) {
 	claims(t, "S4.2", "What is left of a process that is killed in the middle of a start is removed by gc, a Firecracker that lives included")
 	s := newSite(t, smartvm.Options{})
 	config := s.config(baseimage.Squashfs)
-	config.Drives = append(config.Drives, vmconfig.Drive{Drive: firecracker.Drive{DriveID: "disk", PathOnHost: disk(t, t.TempDir(), "disk")}})
+	config.Drives = append(config.Drives, vmconfig.Drive{Drive: firecracker.Drive{DriveID: "disk", PathOnHost: disk(t, "", 1)}})
 	run := s.command("run", "-f", vmFile(t, config), "--name", "half")
 	run.start()
 	// Firecracker needs its time to read the kernel, and more of it than we do.

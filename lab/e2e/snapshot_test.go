@@ -28,7 +28,7 @@ func TestSnapshotsBringGuestsBackAsTheyWere(t *testing.T) {
 	dir := t.TempDir()
 	config := s.config(baseimage.Squashfs)
 	config.MachineConfig = &firecracker.MachineConfig{VCPUCount: 1, MemSizeMiB: 128, TrackDirtyPages: true}
-	config.Drives = append(config.Drives, vmconfig.Drive{Drive: firecracker.Drive{DriveID: "disk", PathOnHost: disk(t, dir, "disk")}})
+	config.Drives = append(config.Drives, vmconfig.Drive{Drive: firecracker.Drive{DriveID: "disk", PathOnHost: disk(t, "", 1)}})
 	full, diff := snapshot{filepath.Join(dir, "full"), t}, snapshot{filepath.Join(dir, "diff"), t}
 
 	origin, g := s.boot(config)
@@ -63,14 +63,6 @@ func TestSnapshotsBringGuestsBackAsTheyWere(t *testing.T) {
 	s.manager.RemoveVM(origin.ID())
 	config.Drives[1].PathOnHost = full.drive()
 	lives(t, s.load(origin.ID(), config, full.load(true)), "early")
-}
-
-// disk makes a file for a drive.
-func disk(t *testing.T, dir, name string) string {
-	t.Helper()
-	path := filepath.Join(dir, name)
-	must(t, os.WriteFile(path, make([]byte, 1<<20), 0o600))
-	return path
 }
 
 // keepMind starts a process in the guest that keeps a word in a variable: it says
