@@ -1,0 +1,119 @@
+// Package lease hands out things of which a host has a number, such as user ids, to
+// one VM each. A lease is a file that has the thing's name, in a directory that all
+// programs of the host share, and in it the directory of the VM that has it. The lease
+// of a VM whose directory is gone is free.
+package lease
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/plainfile"
+	"github.com/smartvm/smartvm/internal/privdir"
+)
+
+// Lease is a thing that a VM has. It is a resource of the VM's ledger.
+type Lease struct {
+	What   string `json:"what"` // for people: "user id"
+	Name   string `json:"name"`
+	Dir    string `json:"dir"`
+	Holder string `json:"holder"` // the VM's directory
+}
+
+// Kind implements ledger.Resource.
+func (l *Lease) Kind() string { return "lease" }
+
+// String implements ledger.Resource.
+func (l *Lease) String() string { return l.What + " " + l.Name }
+
+func (l *Lease) path() string { return filepath.Join(l.Dir, l.Name) }
+
+// Release implements ledger.Resource. A lease that has another holder by now is his.
+func (l *Lease) Release(context.Context) error {
+	unlock, err := lock(l.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	holder, err := plainfile.Read(l.path())
+	if errors.Is(err, fs.ErrNotExist) || err == nil && string(holder) != l.Holder {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.Remove(l.path())
+}
+
+// ErrNone is the error of [Take] when somebody has each of the things.
+var ErrNone = errors.New("all are in use")
+
+// Take leases the first free one of names, in a directory that is made if it is
+// missing and has to be private to this user. record writes the lease down before it
+// calls the effect, as ledger.Make does.
+func Take(dir, what, holder string, names iter.Seq[string], record func(l *Lease, effect func() error) error) (*Lease, error) {
+	private, err := privdir.Ensure(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = private.Close() }()
+	unlock, err := lock(private.Path())
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	for name := range names {
+		l := &Lease{What: what, Name: name, Dir: private.Path(), Holder: holder}
+		free, err := l.free()
+		if err != nil {
+			return nil, err
+		}
+		if free {
+			return l, record(l, func() error { return plainfile.Write(l.path(), []byte(holder)) })
+		}
+	}
+	return nil, ErrNone
+}
+
+// free reports whether nobody has the thing.
+func (l *Lease) free() (bool, error) {
+	holder, err := plainfile.Read(l.path())
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil || len(holder) == 0 { // somebody was killed while writing
+		return err == nil, err
+	}
+	_, err = os.Lstat(string(holder))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return true, nil
+	}
+	return false, err
+}
+
+// lock excludes other processes, and other goroutines, for moments.
+func lock(dir string) (unlock func(), err error) {
+	f, err := plainfile.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(os.NewSyscallError("flock", err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil
+}
