@@ -3,9 +3,10 @@ package main
 import (
 	"fmt"
 	"os"
-	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/proc"
 )
 
 // namespace is a network namespace beside that of the process.
@@ -13,7 +14,7 @@ type namespace struct{ file *os.File }
 
 func newNamespace() (*namespace, error) {
 	n := &namespace{}
-	err := onThread(func() (err error) {
+	err := proc.OnThread(func() (err error) {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return os.NewSyscallError("unshare", err)
 		}
@@ -30,33 +31,10 @@ func (n *namespace) close() error { return n.file.Close() }
 
 // do runs f in the namespace. Sockets that it opens belong there for good.
 func (n *namespace) do(f func() error) error {
-	return onThread(func() error {
+	return proc.OnThread(func() error {
 		if err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("enter a network namespace: %w", err)
 		}
 		return f()
 	})
-}
-
-// onThread runs f on a thread that ends with it. The main thread can't end, and
-// /proc/self is what it is in: f is kept off it.
-func onThread(f func() error) error {
-	done := make(chan error, 1)
-	var run func()
-	run = func() {
-		runtime.LockOSThread()
-		if unix.Gettid() != unix.Getpid() {
-			done <- f()
-			return
-		}
-		defer runtime.UnlockOSThread()
-		elsewhere := make(chan struct{})
-		go func() {
-			defer close(elsewhere)
-			run()
-		}()
-		<-elsewhere
-	}
-	go run()
-	return <-done
 }

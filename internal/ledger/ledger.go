@@ -231,8 +231,8 @@ func (l *Ledger) append(e entry) error {
 }
 
 // Release gives back every recorded resource, newest first. It goes on past
-// errors and returns them all; what could not be given back stays recorded, so
-// Release can be called again.
+// errors, but for those of a [User], and returns them all; what could not be given back
+// stays recorded, so Release can be called again.
 func (l *Ledger) Release(ctx context.Context) error {
 	l.mu.Lock()
 	todo := slices.Clone(l.resources)
@@ -241,6 +241,9 @@ func (l *Ledger) Release(ctx context.Context) error {
 	for _, h := range slices.Backward(todo) {
 		if err := l.release(ctx, h); err != nil {
 			errs = append(errs, fmt.Errorf("release %s: %w", h.resource, err))
+			if _, uses := h.resource.(User); uses {
+				break
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -179,6 +179,36 @@ func TestReleaseGoesOnPastErrorsAndKeepsWhatIsLeft(t *testing.T) {
 	empty(t, other)
 }
 
+// tenant is a file that uses what was made before it.
+type tenant struct{ file }
+
+func (t *tenant) Uses() {}
+
+func TestWhatIsInUseIsNotReleased(t *testing.T) {
+	t.Parallel()
+	runtime, other := t.TempDir(), t.TempDir()
+	l := create(t, runtime, "vm")
+	put(t, l, filepath.Join(other, "address"))
+	process := &tenant{file{Path: filepath.Join(other, "process"), fail: errors.New("it does not end")}}
+	if err := l.Make(process, process.make); err != nil {
+		t.Fatal(err)
+	}
+	put(t, l, filepath.Join(other, "newer"))
+	if err := l.Release(t.Context()); !errors.Is(err, process.fail) {
+		t.Errorf("got %v", err)
+	}
+	for name, there := range map[string]bool{"address": true, "process": true, "newer": false} {
+		if _, err := os.Lstat(filepath.Join(other, name)); (err == nil) != there {
+			t.Errorf("%s: %v, want that it is there: %t", name, err, there)
+		}
+	}
+	process.fail = nil
+	if err := errors.Join(l.Release(t.Context()), l.Destroy()); err != nil {
+		t.Fatal(err)
+	}
+	empty(t, other)
+}
+
 func TestOneResourceIsReleasedAndTheOthersStay(t *testing.T) {
 	t.Parallel()
 	runtime, other := t.TempDir(), t.TempDir()

@@ -18,6 +18,14 @@ type Resource interface {
 	Release(ctx context.Context) error
 }
 
+// User is a resource that uses what was made before it, as a process does. As long as it
+// is there, nothing older is given back: an address or a user id that goes to somebody
+// else would then have two who use it.
+type User interface {
+	Resource
+	Uses()
+}
+
 // Kinds decodes the recorded resources: a new, empty value per kind.
 type Kinds map[string]func() Resource
 

@@ -1,16 +1,16 @@
 package nettest
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/proc"
 )
 
 // Namespace is a network namespace. Its methods may be called concurrently, but
@@ -36,7 +36,7 @@ func Host(tb testing.TB) *Namespace {
 func NewNamespace(tb testing.TB) *Namespace {
 	tb.Helper()
 	n := &Namespace{}
-	err := onThread(func() (err error) {
+	err := proc.OnThread(func() (err error) {
 		if err = unix.Unshare(unix.CLONE_NEWNET); err == nil {
 			n.file, err = os.Open("/proc/thread-self/ns/net")
 		}
@@ -49,6 +49,9 @@ func NewNamespace(tb testing.TB) *Namespace {
 	n.Up(tb, "lo")
 	return n
 }
+
+// Path leads to the namespace, for other processes too, as long as the test runs.
+func (n *Namespace) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n.file.Fd()) }
 
 func opened(tb testing.TB, n *Namespace) *Namespace {
 	tb.Helper()
@@ -70,39 +73,14 @@ func opened(tb testing.TB, n *Namespace) *Namespace {
 // not. Several calls run at the same time. f must not call FailNow and the like.
 func (n *Namespace) Do(f func() error) error {
 	if n.own {
-		return onThread(f)
+		return proc.OnThread(f)
 	}
-	return onThread(func() error {
+	return proc.OnThread(func() error {
 		if err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("enter the namespace: %w", err)
 		}
 		return f()
 	})
-}
-
-// onThread runs f on a thread that is thrown away afterwards.
-func onThread(f func() error) error {
-	done := make(chan error, 1)
-	var run func()
-	run = func() {
-		runtime.LockOSThread()
-		// The main thread can't be thrown away, and /proc/self is what it is in.
-		if unix.Gettid() == unix.Getpid() {
-			again := make(chan struct{})
-			go func() {
-				defer close(again)
-				run()
-			}()
-			<-again
-			runtime.UnlockOSThread()
-			return
-		}
-		result := errors.New("the function ended its goroutine")
-		defer func() { done <- result }()
-		result = f()
-	}
-	go run()
-	return <-done
 }
 
 // Netlink returns a handle for the namespace's links, addresses, routes and rules.

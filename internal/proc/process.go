@@ -20,6 +20,7 @@ type Process struct {
 	id     ID
 	watch  *poll.Watch
 	child  bool
+	filter int // how many seccomp filters it began with, besides ours
 	done   chan struct{}
 	status Status // valid once done is closed
 	ended  bool   // likewise; false when the watch was given up
@@ -44,6 +45,17 @@ type Spec struct {
 	// with a goroutine that was locked to them, and at no other time that is promised:
 	// a caller locks its own, and lives as long as the process shall.
 	Tied bool
+	// Isolate, if it is set, is called on the thread that starts the process, which does
+	// nothing else but is where the caller's is: what it does to the thread, such as
+	// entering namespaces, is inherited.
+	Isolate func() error
+	// Restricted keeps the process for good from what takes no privilege and leads out of
+	// a jail all the same: see filter.go. It goes with Isolate, and takes CAP_SYS_ADMIN.
+	Restricted bool
+	// Namespaces are those that the process gets of its own, such as unix.CLONE_NEWPID.
+	// The first process of one of these ends all others in it with itself, and of the
+	// signals that it does not handle it gets only SIGKILL and SIGSTOP.
+	Namespaces uintptr
 	// Cgroup is the directory of a control group of version 2, in which the process is
 	// from its first instruction on (CLONE_INTO_CGROUP of clone(2), Linux 5.7). Nil means
 	// ours.
@@ -52,9 +64,32 @@ type Spec struct {
 
 // Start starts a process in a session of its own, so that a Ctrl+C in our
 // terminal does not reach it, and watches it.
-func Start(s Spec) (*Process, error) {
+func Start(s Spec) (process *Process, err error) {
+	if s.Isolate == nil {
+		return fork(s)
+	}
+	runtime.LockOSThread() // so that the thread is the caller's until it has been looked at
+	defer runtime.UnlockOSThread()
+	caller := unix.Gettid()
+	err = OnThread(func() error {
+		err := enterNamespacesOf(caller)
+		if err == nil {
+			err = s.Isolate()
+		}
+		if err == nil && s.Restricted {
+			err = restrict(s.Cgroup != nil) // which only clone3 starts a process in
+		}
+		if err == nil {
+			process, err = fork(s)
+		}
+		return err
+	})
+	return process, err
+}
+
+func fork(s Spec) (*Process, error) {
 	pidfd := -1
-	sys := &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd}
+	sys := &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd, Cloneflags: s.Namespaces}
 	if s.Tied {
 		sys.Pdeathsig = unix.SIGKILL
 	}
@@ -82,6 +117,9 @@ func Start(s Spec) (*Process, error) {
 	p, err := watch(id, pidfd, true)
 	if err != nil {
 		return nil, errors.Join(err, abandon(pid))
+	}
+	if s.Restricted {
+		p.filter = 1
 	}
 	return p, nil
 }
@@ -210,6 +248,27 @@ func (p *Process) Signal(sig unix.Signal) error {
 		return fmt.Errorf("signal %s: %w", p.id, sent)
 	}
 	return nil
+}
+
+// Control calls f with a pidfd of the process. When that has ended, f is not called and
+// the error matches fs.ErrNotExist.
+func (p *Process) Control(f func(pidfd int) error) error {
+	pidfd, err := p.dup()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(pidfd) }()
+	return f(pidfd)
+}
+
+func (p *Process) dup() (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return 0, errGone
+	}
+	pidfd, err := unix.FcntlInt(uintptr(p.pidfd), unix.F_DUPFD_CLOEXEC, 0)
+	return pidfd, os.NewSyscallError("fcntl", err)
 }
 
 // Kill sends SIGKILL and waits until the process has ended.

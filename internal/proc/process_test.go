@@ -13,16 +13,24 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/hosttest"
 )
 
 func start(t *testing.T, script string) *Process {
+	t.Helper()
+	return startSpec(t, Spec{Path: "/bin/sh", Args: []string{"-c", script}})
+}
+
+func startSpec(t *testing.T, s Spec) *Process {
 	t.Helper()
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer null.Close()
-	p, err := Start(Spec{Path: "/bin/sh", Args: []string{"-c", script}, Dir: "/", Stdin: null, Stdout: null, Stderr: null})
+	s.Dir, s.Stdin, s.Stdout, s.Stderr = "/", null, null, null
+	p, err := Start(s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -337,5 +345,25 @@ func TestAfterDoneIsCalledOnceTheProcessHasEnded(t *testing.T) {
 		case <-time.After(10 * time.Second):
 			t.Fatal("not called")
 		}
+	}
+}
+
+func TestChildIsWhereTheCallersThreadIs(t *testing.T) {
+	hosttest.Isolate(t)
+	want, err := os.Readlink("/proc/thread-self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	isolated := false
+	p := startSpec(t, Spec{Path: "/bin/sleep", Args: []string{"60"}, Isolate: func() error {
+		isolated = true
+		return nil
+	}})
+	got, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", p.ID().PID))
+	if err != nil || got != want || !isolated {
+		t.Errorf("it is in %s, %v, want %s (isolated: %t)", got, err, want, isolated)
+	}
+	if err := p.Kill(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

@@ -25,6 +25,9 @@ func (r *Resource) String() string {
 	return r.Role + " " + r.ID.String()
 }
 
+// Uses implements ledger.User.
+func (r *Resource) Uses() {}
+
 // Release kills the process and waits until it has ended.
 func (r *Resource) Release(ctx context.Context) error {
 	ids := []ID{r.ID}

@@ -55,7 +55,7 @@ func (p *Process) CountThreads() (int, error) {
 func gone(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) }
 
 // Confined reports whether the process's main thread has put itself under a
-// seccomp filter, in addition to those that it has inherited from us. One that has
+// seccomp filter, in addition to those that it has been started with. One that has
 // ended has not.
 func (p *Process) Confined() (bool, error) {
 	own, err := ownFilters()
@@ -66,7 +66,7 @@ func (p *Process) Confined() (bool, error) {
 	if gone(err) {
 		return false, nil
 	}
-	return n > own, err
+	return n > own+p.filter, err
 }
 
 // ownFilters are those of this process, which a child begins with: there are
