@@ -14,7 +14,7 @@ import (
 
 // rules measures how long it takes until a policy is in force.
 func (s *site) rules(ctx context.Context) (err error) {
-	index, err := s.host.AddTAP(siteTAP) // the tables of the network have a chain of it
+	index, err := s.host.AddTAP(siteTAP, 0) // the tables of the network have a chain of it
 	if err != nil {
 		return err
 	}

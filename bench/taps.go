@@ -93,7 +93,7 @@ func (w *tapWays) add(context.Context) error {
 	s := w.site
 	w.made = w.made[:0]
 	for _, name := range w.names {
-		index, err := s.host.AddTAP(name)
+		index, err := s.host.AddTAP(name, 0)
 		if err != nil {
 			return err
 		}

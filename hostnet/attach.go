@@ -26,6 +26,9 @@ type Request struct {
 	VM, Iface string
 	// MAC is the guest's. Default: one that is derived from VM and Iface.
 	MAC string
+	// Owner is the user whose Firecracker opens the TAP. Default: whoever may
+	// administer the network.
+	Owner int
 	// Egress narrows what the guest may reach. Nil: what the network allows.
 	Egress *netconfig.Policy
 	// Forwards lead ports of the host to the guest.
@@ -82,6 +85,7 @@ func (n *Network) attach(ctx context.Context, rec Recorder, dir string, r Reques
 	card := &nic{
 		through: through{n.way},
 		Runtime: n.place.runtime, Bridge: n.place.bridge, TAP: l.TAP, Mark: k.mark, Addr: l.Addr, Ledger: dir,
+		owner: r.Owner,
 	}
 	err = rec.Make(card, func() error { return n.plug(ctx, host, held, k, l, card) })
 	if err != nil {
@@ -213,7 +217,7 @@ func (n *Network) plug(ctx context.Context, host *netlinux.Host, held *lock, k *
 	if err := held.shareRules(ctx); err != nil {
 		return err
 	}
-	if card.Index, err = host.AddTAP(l.TAP); err != nil {
+	if card.Index, err = host.AddTAP(l.TAP, card.owner); err != nil {
 		card.foreign = errors.Is(err, fs.ErrExist)
 		return err
 	}

@@ -24,6 +24,7 @@ type nic struct {
 	Addr    netip.Addr `json:"addr"`
 	Ledger  string     `json:"ledger"` // the directory of the ledger that this is recorded in
 
+	owner int // who may open the TAP
 	// foreign is set when somebody else has made a link of that name since the name
 	// was chosen.
 	foreign bool

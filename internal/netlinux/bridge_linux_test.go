@@ -24,7 +24,7 @@ func TestBridgeIsMadeWithItsMarkAddressAndSettings(t *testing.T) {
 		index := addBridge(t, h, "br0")
 		got, err := h.Link("br0")
 		must(t, err)
-		want := netlinux.Link{Name: "br0", Index: index, Alias: mark, Kind: "bridge", MTU: 1400, Up: true}
+		want := netlinux.Link{Name: "br0", Owner: -1, Index: index, Alias: mark, Kind: "bridge", MTU: 1400, Up: true}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
@@ -126,7 +126,7 @@ func TestBridgeKeepsItsAddressesAndMTUWhenPortsComeAndGo(t *testing.T) {
 		index := addBridge(t, h, "br0")
 		mac := look(t, "br0").Attrs().HardwareAddr.String()
 		for _, mtu := range []int{1400, 1280} { // the second is a port of somebody else
-			tap, err := h.AddTAP("tap0")
+			tap, err := h.AddTAP("tap0", 0)
 			must(t, err)
 			must(t, h.AttachTAP(netlinux.Port{Index: tap, Bridge: index, MTU: mtu, Mark: mark}))
 			must(t, netlink.LinkSetHardwareAddr(look(t, "tap0"), []byte{2, 0, 0, 0, 0, 1})) // the lowest

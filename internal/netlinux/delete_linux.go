@@ -82,7 +82,7 @@ func (l link) unfinished(mark string) bool {
 		return false
 	}
 	if l.Kind == "tun" { // made without a message, so in no group
-		return l.Master == 0 && !l.carrier
+		return l.Master == 0 && !l.Carrier
 	}
 	return l.group == provisionalGroup(mark)
 }

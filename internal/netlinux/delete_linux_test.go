@@ -49,7 +49,7 @@ func TestDeleteLeavesAloneWhatIsNotOurs(t *testing.T) {
 		to := addBridge(t, h, "br0")
 		mine := addPort(t, h, "mine", to)
 		// Those of another smartvm, and of other programs.
-		theirs, err := h.AddTAP("theirs")
+		theirs, err := h.AddTAP("theirs", 0)
 		must(t, err)
 		must(t, h.AttachTAP(netlinux.Port{Index: theirs, Bridge: to, MTU: 1400, Mark: foreign}))
 		must(t, openPersistent(t, "port"))
@@ -102,7 +102,7 @@ func addTAPAndDie([]string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := h.AddTAP("tap0"); err != nil {
+	if _, err := h.AddTAP("tap0", 0); err != nil {
 		return err
 	}
 	return unix.Kill(os.Getpid(), unix.SIGKILL)

@@ -25,7 +25,7 @@ func tryEverything([]string) error {
 		return err
 	}
 	_, bridgeErr := h.AddBridge(bridge("br1"), mark)
-	_, tapErr := h.AddTAP("tap1")
+	_, tapErr := h.AddTAP("tap1", 0)
 	_, tunnelErr := h.AddWireGuard(context.Background(), netplan.WireGuard{Name: "svwg0", Tunnel: &netconfig.Tunnel{}}, mark)
 	_, lockErr := h.Lock(context.Background())
 	var wrong []error
@@ -77,7 +77,7 @@ func addTAPWithoutDriver([]string) error {
 	if err != nil {
 		return err
 	}
-	_, err = h.AddTAP("tap0")
+	_, err = h.AddTAP("tap0", 0)
 	if e, ok := errors.AsType[*errcode.Error](err); !ok || e.Code != errcode.TapCreateFailed || !strings.Contains(e.Hint, "modprobe tun") {
 		return fmt.Errorf("got %w", err)
 	}

@@ -16,6 +16,9 @@ type Host struct{}
 // Open fails with [errors.ErrUnsupported]: the host network needs Linux.
 func Open() (*Host, error) { return nil, errors.ErrUnsupported }
 
+// Permitted is false: there is nothing to administer.
+func Permitted() (bool, error) { return false, nil }
+
 // Close does nothing.
 func (h *Host) Close() error { return nil }
 

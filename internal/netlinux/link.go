@@ -9,6 +9,10 @@ type Link struct {
 	// Kind is what the kernel's driver calls it: bridge, tun (TAPs too), wireguard,
 	// veth. Empty for hardware.
 	Kind string
+	// Owner is the user who may open a TAP, -1 when there is none.
+	Owner int
+	// Carrier of a TAP tells that a process has it open.
+	Carrier bool
 	// MTU in bytes.
 	MTU int
 	// Master is the index of the bridge that it is a port of, 0 without one.

@@ -20,8 +20,7 @@ const skipStatistics = 1 << 3
 // link is a Link with what its identity needs besides.
 type link struct {
 	Link
-	group   uint32
-	carrier bool // of a TAP: a process has it open
+	group uint32
 }
 
 // Link returns the link of that name; its error matches [fs.ErrNotExist] if there
@@ -100,7 +99,7 @@ func parseLink(message []byte) (link, error) {
 	if err != nil {
 		return link{}, err
 	}
-	l := link{Link: Link{Index: int(head.Index), Up: head.Flags&unix.IFF_UP != 0}}
+	l := link{Link: Link{Owner: -1, Index: int(head.Index), Up: head.Flags&unix.IFF_UP != 0}}
 	for _, a := range attributes {
 		switch a.Attr.Type &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER) {
 		case unix.IFLA_IFNAME:
@@ -114,9 +113,9 @@ func parseLink(message []byte) (link, error) {
 		case unix.IFLA_GROUP:
 			l.group = number(a.Value)
 		case unix.IFLA_CARRIER:
-			l.carrier = len(a.Value) > 0 && a.Value[0] != 0
+			l.Carrier = len(a.Value) > 0 && a.Value[0] != 0
 		case unix.IFLA_LINKINFO:
-			if l.Kind, err = parseKind(a.Value); err != nil {
+			if err := parseInfo(&l.Link, a.Value); err != nil {
 				return link{}, err
 			}
 		}
@@ -124,17 +123,29 @@ func parseLink(message []byte) (link, error) {
 	return l, nil
 }
 
-func parseKind(info []byte) (string, error) {
+// parseInfo reads what the link's driver says of it. Its name comes first.
+func parseInfo(l *Link, info []byte) error {
 	attributes, err := nl.ParseRouteAttr(info)
 	if err != nil {
-		return "", err
+		return err
 	}
 	for _, a := range attributes {
-		if a.Attr.Type == nl.IFLA_INFO_KIND {
-			return unix.ByteSliceToString(a.Value), nil
+		switch {
+		case a.Attr.Type == nl.IFLA_INFO_KIND:
+			l.Kind = unix.ByteSliceToString(a.Value)
+		case a.Attr.Type&^unix.NLA_F_NESTED == nl.IFLA_INFO_DATA && l.Kind == "tun":
+			data, err := nl.ParseRouteAttr(a.Value)
+			if err != nil {
+				return err
+			}
+			for _, d := range data {
+				if d.Attr.Type == unix.IFLA_TUN_OWNER {
+					l.Owner = int(number(d.Value))
+				}
+			}
 		}
 	}
-	return "", nil
+	return nil
 }
 
 // number reads an attribute of four bytes; 0 if it is too short.

@@ -24,7 +24,10 @@ func (h *Host) AddBridge(netplan.Bridge, string) (index int, err error) {
 func (h *Host) SetBridge(int, netplan.Bridge) error { return errors.ErrUnsupported }
 
 // AddTAP fails with [errors.ErrUnsupported].
-func (h *Host) AddTAP(string) (index int, err error) { return 0, errors.ErrUnsupported }
+func (h *Host) AddTAP(string, int) (index int, err error) { return 0, errors.ErrUnsupported }
+
+// OwnTAP fails with [errors.ErrUnsupported].
+func (h *Host) OwnTAP(Link, int) error { return errors.ErrUnsupported }
 
 // AttachTAP fails with [errors.ErrUnsupported].
 func (h *Host) AttachTAP(Port) error { return errors.ErrUnsupported }

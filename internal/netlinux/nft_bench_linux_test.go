@@ -78,7 +78,7 @@ func BenchmarkGuest(b *testing.B) {
 	h := open(b)
 	c, p := planned(b, 500)
 	must(b, h.Replace(p.Tables))
-	must(b, func() error { _, err := h.AddTAP("tap0"); return err }())
+	must(b, func() error { _, err := h.AddTAP("tap0", 0); return err }())
 	plain := netplan.Guest{TAP: "tap0", MAC: netplan.HardwareAddr{2, 0, 0, 0, 0, 2}, Addr: netip.MustParseAddr("172.30.0.2"), VM: "vm", Iface: "eth0"}
 	port := plain
 	port.Forwards = []netconfig.Forward{{HostPort: 8080, GuestPort: 80}}

@@ -83,7 +83,7 @@ func addBridge(tb testing.TB, h *netlinux.Host, name string) int {
 // addPort makes a TAP that is an isolated port of the bridge.
 func addPort(tb testing.TB, h *netlinux.Host, name string, to int) int {
 	tb.Helper()
-	index, err := h.AddTAP(name)
+	index, err := h.AddTAP(name, 0)
 	must(tb, err)
 	must(tb, h.AttachTAP(netlinux.Port{Index: index, Bridge: to, MTU: 1400, Mark: mark, Isolated: true}))
 	return index

@@ -20,10 +20,11 @@ const (
 )
 
 // AddTAP makes a TAP that stays when its descriptor is closed, switched off and
-// without a mark until [Host.AttachTAP], and returns its index. If there is a
-// link of that name the error matches [fs.ErrExist].
-func (h *Host) AddTAP(name string) (index int, err error) {
-	index, err = h.addTAP(name)
+// without a mark until [Host.AttachTAP], and returns its index. A user may open it
+// who is its owner; 0 is for nobody but those who may administer the network. If
+// there is a link of that name the error matches [fs.ErrExist].
+func (h *Host) AddTAP(name string, owner int) (index int, err error) {
+	index, err = h.addTAP(name, owner)
 	if errors.Is(err, unix.EBUSY) { // what the kernel calls it
 		err = fmt.Errorf("there is a link of that name: %w", fs.ErrExist)
 	}
@@ -34,21 +35,17 @@ func (h *Host) AddTAP(name string) (index int, err error) {
 	return index, err
 }
 
-func (h *Host) addTAP(name string) (int, error) {
-	// Not by package os: the descriptor can't be polled before TUNSETIFF.
-	fd, err := unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return 0, &fs.PathError{Op: "open", Path: tunPath, Err: err}
-	}
-	defer func() { _ = unix.Close(fd) }()
-	wanted, err := unix.NewIfreq(name)
+func (h *Host) addTAP(name string, owner int) (int, error) {
+	// Without IFF_TUN_EXCL the kernel would hand us the TAP of somebody else.
+	fd, wanted, err := openTAP(name, tapFlags|unix.IFF_TUN_EXCL)
 	if err != nil {
 		return 0, err
 	}
-	// Without IFF_TUN_EXCL the kernel would hand us the TAP of somebody else.
-	wanted.SetUint16(tapFlags | unix.IFF_TUN_EXCL)
-	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, wanted); err != nil {
-		return 0, os.NewSyscallError("TUNSETIFF", err)
+	defer func() { _ = unix.Close(fd) }()
+	if owner > 0 {
+		if err := unix.IoctlSetInt(fd, unix.TUNSETOWNER, owner); err != nil {
+			return 0, os.NewSyscallError("TUNSETOWNER", err)
+		}
 	}
 	// An ioctl of any socket, and faster than a question to rtnetlink.
 	if err := unix.IoctlIfreq(h.route.fd(), unix.SIOCGIFINDEX, wanted); err != nil {
@@ -56,6 +53,44 @@ func (h *Host) addTAP(name string) (int, error) {
 	}
 	// Last, so that until here closing the descriptor undoes everything.
 	return int(wanted.Uint32()), os.NewSyscallError("TUNSETPERSIST", unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1))
+}
+
+// openTAP makes a TAP or, if there is one and the flags allow it, attaches to it.
+func openTAP(name string, flags uint16) (fd int, wanted *unix.Ifreq, err error) {
+	// Not by package os: the descriptor can't be polled before TUNSETIFF.
+	fd, err = unix.Open(tunPath, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, nil, &fs.PathError{Op: "open", Path: tunPath, Err: err}
+	}
+	if wanted, err = unix.NewIfreq(name); err == nil {
+		wanted.SetUint16(flags)
+		err = os.NewSyscallError("TUNSETIFF", unix.IoctlIfreq(fd, unix.TUNSETIFF, wanted))
+	}
+	if err != nil {
+		return 0, nil, errors.Join(err, unix.Close(fd))
+	}
+	return fd, wanted, nil
+}
+
+// OwnTAP says which user may open a TAP that nobody has open. A link that is there no
+// more, or is another one, is left alone; the error matches [fs.ErrNotExist] then.
+func (h *Host) OwnTAP(l Link, owner int) error {
+	now, err := h.Link(l.Name)
+	if err == nil && now.Index != l.Index {
+		err = fs.ErrNotExist
+	}
+	if err == nil {
+		err = ownTAP(l.Name, owner)
+	}
+	return failed(errcode.TapCreateFailed, "change owner of tap", l.Name, err)
+}
+
+func ownTAP(name string, owner int) error {
+	fd, _, err := openTAP(name, tapFlags)
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.NewSyscallError("TUNSETOWNER", unix.IoctlSetInt(fd, unix.TUNSETOWNER, owner)), unix.Close(fd))
 }
 
 // AttachTAP makes a TAP a port of a bridge, gives it its mark and switches it on.

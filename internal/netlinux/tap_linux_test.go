@@ -22,11 +22,11 @@ func TestTAPIsOffAndStaysUntilFirecrackerOpensIt(t *testing.T) {
 	t.Parallel()
 	nettest.Isolated(t, func(t *testing.T) {
 		h := open(t)
-		index, err := h.AddTAP("tap0")
+		index, err := h.AddTAP("tap0", 0)
 		must(t, err)
 		got, err := h.Link("tap0")
 		must(t, err)
-		if diff := cmp.Diff(netlinux.Link{Name: "tap0", Index: index, Kind: "tun", MTU: 1500}, got); diff != "" {
+		if diff := cmp.Diff(netlinux.Link{Name: "tap0", Owner: -1, Index: index, Kind: "tun", MTU: 1500}, got); diff != "" {
 			t.Error(diff)
 		}
 		must(t, openTAP(t, "tap0").Close())
@@ -43,12 +43,12 @@ func TestTAPDoesNotTakeOverALinkOfItsName(t *testing.T) {
 		someLink(t, "other0", "", 1500)
 		openTAP(t, "other1")
 		must(t, openPersistent(t, "other2"))
-		_, err := h.AddTAP("other3")
+		_, err := h.AddTAP("other3", 0)
 		must(t, err)
 		for i := range 4 {
 			name := fmt.Sprint("other", i)
 			before := look(t, name).Attrs().Index
-			if _, err := h.AddTAP(name); !errors.Is(err, fs.ErrExist) || !errors.Is(err, errcode.TapCreateFailed) {
+			if _, err := h.AddTAP(name, 0); !errors.Is(err, fs.ErrExist) || !errors.Is(err, errcode.TapCreateFailed) {
 				t.Errorf("%s: %v", name, err)
 			}
 			if look(t, name).Attrs().Index != before {
@@ -105,13 +105,14 @@ func TestFramesDoNotPassBetweenIsolatedPorts(t *testing.T) {
 		h := open(t)
 		to := addBridge(t, h, "br0")
 		for i, alone := range []bool{true, true, false} {
-			index, err := h.AddTAP(fmt.Sprint("tap", i))
+			index, err := h.AddTAP(fmt.Sprint("tap", i), 0)
 			must(t, err)
 			must(t, h.AttachTAP(netlinux.Port{Index: index, Bridge: to, MTU: 1400, Mark: mark, Isolated: alone}))
 			got, err := h.Link(fmt.Sprint("tap", i))
 			must(t, err)
 			if want := (netlinux.Link{
-				Name: fmt.Sprint("tap", i), Index: index, Alias: mark, Kind: "tun", MTU: 1400, Master: to, Up: true,
+				Owner: -1,
+				Name:  fmt.Sprint("tap", i), Index: index, Alias: mark, Kind: "tun", MTU: 1400, Master: to, Up: true,
 			}); got != want {
 				t.Errorf("got %+v, want %+v", got, want)
 			}
@@ -137,7 +138,7 @@ func TestAttachSaysThatTheBridgeIsGone(t *testing.T) {
 	t.Parallel()
 	nettest.Isolated(t, func(t *testing.T) {
 		h := open(t)
-		index, err := h.AddTAP("tap0")
+		index, err := h.AddTAP("tap0", 0)
 		must(t, err)
 		err = h.AttachTAP(netlinux.Port{Index: index, Bridge: index + 1000, MTU: 1400, Mark: mark})
 		if !errors.Is(err, fs.ErrNotExist) || !errors.Is(err, errcode.TapCreateFailed) {
@@ -159,11 +160,37 @@ func TestAttachSaysThatTheBridgeIsFull(t *testing.T) {
 		for i := range 1023 {
 			addPort(t, h, fmt.Sprint("tap", i), to)
 		}
-		index, err := h.AddTAP("last")
+		index, err := h.AddTAP("last", 0)
 		must(t, err)
 		err = h.AttachTAP(netlinux.Port{Index: index, Bridge: to, MTU: 1400, Mark: mark})
 		if e, ok := errors.AsType[*errcode.Error](err); !ok || e.Code != errcode.TapCreateFailed || !strings.Contains(e.Hint, "1,023") {
 			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestTAPBelongsToItsOwnerUntilItIsGivenAway(t *testing.T) {
+	t.Parallel()
+	nettest.Isolated(t, func(t *testing.T) {
+		h := open(t)
+		_, err := h.AddTAP("tap0", 1000)
+		must(t, err)
+		got, err := h.Link("tap0")
+		must(t, err)
+		if got.Owner != 1000 {
+			t.Errorf("its owner is %d", got.Owner)
+		}
+		must(t, h.OwnTAP(got, 2000))
+		if now, err := h.Link("tap0"); err != nil || now.Owner != 2000 {
+			t.Errorf("after it was given away: %+v, %v", now, err)
+		}
+		got.Index++ // a TAP that was there before
+		if err := h.OwnTAP(got, 3000); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("another TAP of that name: %v", err)
+		}
+		got.Name = "tap1"
+		if err := h.OwnTAP(got, 3000); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("a TAP that is not there: %v", err)
 		}
 	})
 }
