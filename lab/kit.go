@@ -147,7 +147,9 @@ func (in *inputs) rootfs(ctx context.Context) (archive []byte, err error) {
 		}
 	}
 	t.file("sbin/init", 0o755, in.guestinit)
-	t.link("bin/vsock", "../sbin/init")
+	for _, tool := range []string{"vsock", "udp", "frame"} {
+		t.link("bin/"+tool, "../sbin/init")
+	}
 	t.file("etc/passwd", 0o644, []byte("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"))
 	t.file("etc/group", 0o644, []byte("root:x:0:\nnogroup:x:65534:\n"))
 	t.file("etc/hosts", 0o644, []byte("127.0.0.1 localhost guest\n"))

@@ -1,6 +1,6 @@
 // Guestinit is the first process of the guests that tests boot, twice: in the
 // initrd it loads what the root file system needs, and in the root file system it
-// runs the commands that tests send over the serial console. As "vsock" it is a
+// runs the commands that tests send over the serial console. By other names it is a
 // tool for those commands.
 package main
 
@@ -15,16 +15,31 @@ import (
 )
 
 func main() {
-	if filepath.Base(os.Args[0]) == "vsock" {
-		if err := vsock(os.Args[1:]); err != nil {
-			fmt.Fprintln(os.Stderr, "vsock:", err)
-			os.Exit(1)
-		}
+	name := filepath.Base(os.Args[0])
+	is, err := tool(name, os.Args[1:])
+	switch {
+	case is && err == nil:
 		return
+	case is:
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		os.Exit(1)
 	}
-	err := run()
+	err = run()
 	fmt.Fprintln(os.Stderr, "guestinit:", err)
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART) // Firecracker ends
+}
+
+// tool is what the program is by other names.
+func tool(name string, args []string) (is bool, err error) {
+	switch name {
+	case "vsock":
+		return true, vsock(args)
+	case "udp":
+		return true, udp(args)
+	case "frame":
+		return true, frame(args)
+	}
+	return false, nil
 }
 
 // run returns only with an error.

@@ -61,7 +61,10 @@ func settle() error {
 	if err := unix.Sethostname([]byte("guest")); err != nil {
 		return os.NewSyscallError("sethostname", err)
 	}
-	return loopback.Raise()
+	if err := loopback.Raise(); err != nil {
+		return err
+	}
+	return configureAddress()
 }
 
 // openConsole opens the serial port without echo and without any translation.
