@@ -30,9 +30,11 @@ import (
 type Guest struct {
 	write func(ctx context.Context, line []byte) error
 	ended chan struct{} // the reader has
+	turn  chan struct{} // full while somebody sends
 
 	mu      sync.Mutex
 	next    uint64
+	unread  uint64 // the request that the guest has been sent last, 0 when it has read it
 	tasks   map[uint64]*Task
 	changed chan struct{} // closed and replaced when something below, or of a task, changes
 	root    string        // of the guest that is up
@@ -79,7 +81,7 @@ func Attach(ctx context.Context, vm VM) (*Guest, error) {
 // writes to it.
 func New(console io.ReadCloser, write func(ctx context.Context, line []byte) error) *Guest {
 	g := &Guest{
-		write: write, ended: make(chan struct{}), tasks: make(map[uint64]*Task), changed: make(chan struct{}),
+		write: write, ended: make(chan struct{}), turn: make(chan struct{}, 1), tasks: make(map[uint64]*Task), changed: make(chan struct{}),
 		close: sync.OnceValue(console.Close),
 	}
 	go g.read(console)
@@ -152,13 +154,37 @@ func (g *Guest) ask(ctx context.Context, r guestline.Request) (*Task, error) {
 	t := &Task{guest: g, id: r.ID, command: r.Text}
 	g.tasks[r.ID] = t
 	g.mu.Unlock()
-	if err := g.write(ctx, []byte(r.String())); err != nil {
+	if err := g.send(ctx, r); err != nil {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		delete(g.tasks, r.ID)
 		return nil, err
 	}
 	return t, nil
+}
+
+// send sends a request in lines, each when the guest has read the one before: see
+// [guestline.Request.Lines].
+func (g *Guest) send(ctx context.Context, r guestline.Request) error {
+	select {
+	case g.turn <- struct{}{}:
+		defer func() { <-g.turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	for _, line := range r.Lines() {
+		err := g.await(ctx, "the guest to read the line before", func() bool { return g.unread == 0 })
+		if err != nil {
+			return err
+		}
+		g.mu.Lock()
+		g.unread = r.ID
+		g.mu.Unlock()
+		if err := g.write(ctx, []byte(line)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // maxNoise is how much is kept of what the console says that is no reply.
@@ -201,8 +227,12 @@ func (g *Guest) take(r guestline.Reply) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	defer g.tellLocked()
-	if r.Kind == guestline.Ready {
+	switch {
+	case r.Kind == guestline.Ready:
 		g.root = r.Text
+		return
+	case r.Kind == guestline.Taken && r.ID == g.unread:
+		g.unread = 0
 		return
 	}
 	t, known := g.tasks[r.ID]
@@ -210,7 +240,7 @@ func (g *Guest) take(r guestline.Reply) {
 		return // of another connection
 	}
 	switch r.Kind {
-	case guestline.Ready: // seen above
+	case guestline.Ready, guestline.Taken: // seen above
 	case guestline.Stdout:
 		t.result.Stdout += r.Text
 	case guestline.Stderr:

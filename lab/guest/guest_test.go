@@ -46,6 +46,7 @@ func (m *machine) WriteConsole(_ context.Context, input []byte) error {
 			return err
 		}
 		m.requests <- r
+		m.say("@%d %s\n", r.ID, guestline.Taken)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/smartvm/smartvm/lab/internal/guestline"
 )
@@ -35,6 +36,9 @@ func (g *Guest) Start(ctx context.Context, command string) (*Task, error) {
 	return g.ask(ctx, guestline.Request{Verb: guestline.Run, Text: command})
 }
 
+// killTimeout is for a guest that takes no lines any more.
+const killTimeout = 10 * time.Second
+
 // Run runs a command to its end. An exit code other than 0 is no error. When ctx ends
 // first, the command is killed.
 func (g *Guest) Run(ctx context.Context, command string) (Result, error) {
@@ -44,7 +48,9 @@ func (g *Guest) Run(ctx context.Context, command string) (Result, error) {
 	}
 	result, err := t.Wait(ctx)
 	if err != nil && ctx.Err() != nil {
-		_ = t.Kill(context.WithoutCancel(ctx)) // the wait's error says it all
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTimeout)
+		defer cancel()
+		_ = t.Kill(ctx) // the wait's error says it all
 	}
 	return result, err
 }
@@ -85,5 +91,5 @@ func (t *Task) Result() Result {
 
 // Kill ends the command and all that it has started. Its end has to be waited for.
 func (t *Task) Kill(ctx context.Context) error {
-	return t.guest.write(ctx, []byte(guestline.Request{Verb: guestline.Kill, ID: t.id}.String()))
+	return t.guest.send(ctx, guestline.Request{Verb: guestline.Kill, ID: t.id})
 }

@@ -26,7 +26,7 @@ func serve() error {
 	if err != nil {
 		return err
 	}
-	s := &server{console: console, processes: newProcesses()}
+	s := &server{console: console, processes: newProcesses(), begun: make(map[uint64]string)}
 	kind, err := rootKind()
 	if err != nil {
 		return err
@@ -100,6 +100,7 @@ type server struct {
 	mu        sync.Mutex // of writing
 	console   io.Writer
 	processes *processes
+	begun     map[uint64]string // commands whose end has not come yet
 }
 
 func (s *server) say(r guestline.Reply) {
@@ -109,12 +110,17 @@ func (s *server) say(r guestline.Reply) {
 }
 
 func (s *server) do(r guestline.Request) {
+	s.say(guestline.Reply{Kind: guestline.Taken, ID: r.ID})
 	switch r.Verb {
+	case guestline.More:
+		s.begun[r.ID] += r.Text
 	case guestline.Hello:
 		s.say(guestline.Reply{Kind: guestline.Hi, ID: r.ID})
 	case guestline.Kill:
 		s.processes.kill(r.ID)
 	case guestline.Run:
+		r.Text = s.begun[r.ID] + r.Text
+		delete(s.begun, r.ID)
 		if err := s.run(r); err != nil {
 			s.say(guestline.Reply{Kind: guestline.Stderr, ID: r.ID, Text: fmt.Sprintf("guestinit: %v\n", err)})
 			s.say(guestline.Reply{Kind: guestline.Exit, ID: r.ID, Code: 127})

@@ -1,10 +1,12 @@
 // Package guestline is what tests and the first process of a guest say to each
 // other over the serial console: lines of ASCII that a person can read and type.
 //
-//	run 7 "ip addr"                  to the guest: run it with a shell
+//	more 7 "ip "                     to the guest: the beginning of a command
+//	run 7 "addr"                     to the guest: the rest, run it with a shell
 //	kill 7                           to the guest: end that
 //	hello 8                          to the guest: answer
 //	@ready squashfs                  the guest is up, on such a root file system
+//	@7 taken                         the guest has read a line about that
 //	@8 hello
 //	@7 out "1: lo: <LOOPBACK,UP>\n"  what the command prints
 //	@7 err "..."
@@ -31,6 +33,7 @@ type Verb string
 
 // Verbs.
 const (
+	More  Verb = "more"
 	Run   Verb = "run"
 	Kill  Verb = "kill"
 	Hello Verb = "hello"
@@ -40,15 +43,35 @@ const (
 type Request struct {
 	Verb Verb
 	ID   uint64
-	Text string // of Run
+	Text string // of Run and More
 }
 
 // String returns the line, with its end.
 func (r Request) String() string {
-	if r.Verb != Run {
+	if r.Verb != Run && r.Verb != More {
 		return fmt.Sprintf("%s %d\n", r.Verb, r.ID)
 	}
 	return fmt.Sprintf("%s %d %s\n", r.Verb, r.ID, strconv.QuoteToASCII(r.Text))
+}
+
+// maxQuoted bounds what is quoted in a request that is sent, in bytes: see [Request.Lines].
+const maxQuoted = 160
+
+// Lines returns the request as lines that are short enough to be sent one at a time,
+// each when the one before has been taken. Linux reads 256 bytes from a serial port and
+// then waits for an interrupt (serial8250_rx_chars); that of Firecracker, if it has been
+// given more meanwhile, sends none for what it has already.
+func (r Request) Lines() (lines []string) {
+	rest := r.Text
+	for r.Verb == Run && len(strconv.QuoteToASCII(rest)) > maxQuoted {
+		n := min(len(rest), maxQuoted)
+		for len(strconv.QuoteToASCII(rest[:n])) > maxQuoted {
+			n = n * 3 / 4
+		}
+		lines = append(lines, Request{Verb: More, ID: r.ID, Text: rest[:n]}.String())
+		rest = rest[n:]
+	}
+	return append(lines, Request{Verb: r.Verb, ID: r.ID, Text: rest}.String())
 }
 
 var errNotRequest = errors.New("not a request")
@@ -63,7 +86,7 @@ func ParseRequest(line string) (Request, error) {
 	}
 	r := Request{Verb: Verb(verb), ID: id}
 	switch r.Verb {
-	case Run:
+	case Run, More:
 		if r.Text, err = strconv.Unquote(text); err != nil {
 			return Request{}, errNotRequest
 		}
@@ -82,6 +105,7 @@ type Kind string
 // Kinds of replies.
 const (
 	Ready  Kind = "ready" // the only one without an id
+	Taken  Kind = "taken"
 	Hi     Kind = "hello"
 	Stdout Kind = "out"
 	Stderr Kind = "err"
@@ -106,7 +130,7 @@ func (r Reply) String() string {
 		return fmt.Sprintf("%s%s %s\n", mark, Ready, r.Text)
 	case Exit:
 		return fmt.Sprintf("%s%d %s %d\n", mark, r.ID, r.Kind, r.Code)
-	case Hi:
+	case Hi, Taken:
 		return fmt.Sprintf("%s%d %s\n", mark, r.ID, r.Kind)
 	default:
 		return fmt.Sprintf("%s%d %s %s\n", mark, r.ID, r.Kind, strconv.QuoteToASCII(r.Text))
@@ -129,7 +153,7 @@ func ParseReply(line string) (r Reply, ok bool, err error) {
 	r.Kind = Kind(kind)
 	if r.ID, err = strconv.ParseUint(first, 10, 64); err == nil {
 		switch r.Kind {
-		case Hi:
+		case Hi, Taken:
 		case Stdout, Stderr:
 			r.Text, err = strconv.Unquote(text)
 		case Exit:

@@ -13,7 +13,7 @@ func TestLinesArriveAsTheyWereMeant(t *testing.T) {
 	t.Parallel()
 	const text = "echo \"a\"\n\x00\xff€\x1b[1m\r@7 exit 0"
 	for _, want := range []guestline.Request{
-		{Verb: guestline.Run, ID: 7, Text: text}, {Verb: guestline.Run, ID: 1}, {Verb: guestline.Kill, ID: 1<<64 - 1}, {Verb: guestline.Hello},
+		{Verb: guestline.Run, ID: 7, Text: text}, {Verb: guestline.Run, ID: 1}, {Verb: guestline.More, ID: 7, Text: text}, {Verb: guestline.Kill, ID: 1<<64 - 1}, {Verb: guestline.Hello},
 	} {
 		line := want.String()
 		checkLine(t, line)
@@ -25,6 +25,7 @@ func TestLinesArriveAsTheyWereMeant(t *testing.T) {
 	for _, want := range []guestline.Reply{
 		{Kind: guestline.Ready, Text: "squashfs"},
 		{Kind: guestline.Hi, ID: 3},
+		{Kind: guestline.Taken, ID: 3},
 		{Kind: guestline.Stdout, ID: 3, Text: text},
 		{Kind: guestline.Stderr, ID: 3},
 		{Kind: guestline.Exit, ID: 3, Code: 137},
@@ -35,6 +36,31 @@ func TestLinesArriveAsTheyWereMeant(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" || !ok || err != nil {
 			t.Errorf("%q: %t, %v\n%s", line, ok, err, diff)
 		}
+	}
+}
+
+func TestRequestsAreSentInShortLines(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "ls", strings.Repeat("long ", 1000), strings.Repeat("\x00", guestline.MaxText), strings.Repeat("€\n", 300)} {
+		lines := guestline.Request{Verb: guestline.Run, ID: 1 << 40, Text: text}.Lines()
+		var got string
+		for i, line := range lines {
+			checkLine(t, line)
+			if len(line) > 200 {
+				t.Errorf("a line of %d bytes", len(line))
+			}
+			r, err := guestline.ParseRequest(line)
+			if last := i == len(lines)-1; err != nil || last != (r.Verb == guestline.Run) || !last && r.Verb != guestline.More || r.ID != 1<<40 {
+				t.Errorf("%d of %d: %+v, %v", i, len(lines), r, err)
+			}
+			got += r.Text
+		}
+		if got != text {
+			t.Errorf("%q arrives as %q", text, got)
+		}
+	}
+	if got := (guestline.Request{Verb: guestline.Kill, ID: 7}).Lines(); len(got) != 1 || got[0] != "kill 7\n" {
+		t.Errorf("got %q", got)
 	}
 }
 
