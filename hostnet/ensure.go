@@ -257,6 +257,9 @@ func (m *maker) makeTunnel(ctx context.Context) error {
 			slog.String("network", m.place.bridge), slog.String("interface", w.Name))
 		return nil
 	}
+	if err := m.noteRedirects(); err != nil {
+		return err
+	}
 	return m.record(&link{Name: w.Name, Mark: m.known.mark, What: "wireguard"}, func() error {
 		_, err := m.host.AddWireGuard(ctx, *w, m.known.mark)
 		return err

@@ -161,19 +161,14 @@ func (s *sysctl) Kind() string { return "sysctl" }
 func (s *sysctl) String() string { return "setting " + s.Path + "=" + s.New + ", before " + s.Old }
 
 // Release implements ledger.Resource. It puts the old value back, unless somebody
-// has set yet another one, or another network has the duty to.
+// has set yet another one, or others need the new one.
 func (s *sysctl) Release(context.Context) error {
 	if s.Boot != proc.BootID() {
 		return nil
 	}
 	return s.onHost(func(h *netlinux.Host) error {
-		if s.Path == forwardingPath {
-			switch taken, err := forwardingDuty(h, s.Mark); {
-			case err != nil:
-				return err
-			case taken:
-				return nil
-			}
+		if needed, err := s.needed(h); err != nil || needed {
+			return err
 		}
 		current, err := h.Sysctl(s.Path)
 		if errors.Is(err, fs.ErrNotExist) || err == nil && current != s.New {
@@ -184,6 +179,17 @@ func (s *sysctl) Release(context.Context) error {
 		}
 		return h.SetSysctl(s.Path, s.Old)
 	})
+}
+
+// needed reports whether others need the setting as it is.
+func (s *sysctl) needed(h *netlinux.Host) (bool, error) {
+	switch s.Path {
+	case forwardingPath:
+		return forwardingDuty(h, s.Mark)
+	case redirectsPath:
+		return hasWireGuard(h)
+	}
+	return false, nil
 }
 
 // forwardingPath is the setting that all networks of the host share.
