@@ -52,12 +52,13 @@ type site struct {
 	manager *smartvm.Manager
 }
 
-// newSite needs what guests need, and wants nothing to be left when the test ends.
+// newSite needs what guests need, and wants nothing to be left when the test ends. A
+// runtime directory may be given: it has to be a short path.
 func newSite(t *testing.T, options smartvm.Options) *site {
 	t.Helper()
 	kit := guest.Kit(hosttest.GuestKit(t))
 	dir := shortDir(t)
-	run, data := filepath.Join(dir, "run"), filepath.Join(dir, "data")
+	run, data := cmp.Or(options.RuntimeDir, filepath.Join(dir, "run")), filepath.Join(dir, "data")
 	staging := filepath.Join(data, "staging")
 	must(t, errors.Join(os.MkdirAll(run, 0o700), os.MkdirAll(staging, 0o700)))
 	hosttest.Residue(t, run, staging)
