@@ -28,12 +28,13 @@ const (
 	program       // cmd/..., and what is built on the product: bench, lab
 )
 
-var parts = []string{"firecracker", "vmconfig", "image", "baseimage", "netconfig", "hostnet", "snapshot"}
+var parts = []string{"firecracker", "vmconfig", "image", "baseimage", "netconfig", "hostnet", "pool", "snapshot"}
 
 // Parts that may see others; the packages of internal all may. What they take from
 // firecracker are its wire types and its Version, from netconfig a network as a value.
 var siblings = map[string][]string{
 	"vmconfig": {"firecracker", "netconfig"}, "image": {"firecracker"}, "baseimage": {"firecracker"}, "hostnet": {"netconfig"},
+	"pool": {"hostnet", "netconfig"}, // one of its networks for each user
 }
 
 // Packages of internal that are made of a part's values: a network as a value is

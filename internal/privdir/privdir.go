@@ -37,12 +37,16 @@ type Dir struct {
 //
 // What breaks those rules is INSECURE_PATH, whatever else goes wrong
 // DIRECTORY_FAILED.
-func Open(path string) (*Dir, error) { return open(path, false) }
+func Open(path string) (*Dir, error) { return open(path, false, os.Geteuid()) }
 
 // Ensure is Open, but makes each missing component of path, with mode 0700.
-func Ensure(path string) (*Dir, error) { return open(path, true) }
+func Ensure(path string) (*Dir, error) { return open(path, true, os.Geteuid()) }
 
-func open(asked string, create bool) (*Dir, error) {
+// OpenOwned is Open for a directory of another user, who is trusted with what is in it:
+// only he may write to it. It is for reading what root has prepared.
+func OpenOwned(path string, owner int) (*Dir, error) { return open(path, false, owner) }
+
+func open(asked string, create bool, owner int) (*Dir, error) {
 	if asked == "" {
 		return nil, failed(opOpen, asked, errors.New("the path is empty"))
 	}
@@ -50,7 +54,7 @@ func open(asked string, create bool) (*Dir, error) {
 	if err != nil {
 		return nil, failed(opOpen, asked, err)
 	}
-	checked, path, err := walk(path, create)
+	checked, path, err := walk(path, create, owner)
 	if err != nil {
 		return nil, failed(opOpen, asked, err)
 	}

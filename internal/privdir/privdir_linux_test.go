@@ -282,3 +282,30 @@ func TestIsTmpfsWantsAUsableOne(t *testing.T) {
 		}
 	}
 }
+
+func TestOpenOwnedDemandsThatOwner(t *testing.T) {
+	const somebody = 12345
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to make directories of others")
+	}
+	base := t.TempDir()
+	for name, tt := range map[string]struct {
+		owner int
+		mode  os.FileMode
+		want  bool
+	}{
+		"his":          {somebody, 0o755, true},
+		"ours":         {0, 0o755, false},
+		"others write": {somebody, 0o757, false},
+	} {
+		path := filepath.Join(base, name)
+		mkdir(t, path, tt.mode, tt.owner)
+		dir, err := privdir.OpenOwned(path, somebody)
+		if (err == nil) != tt.want || err != nil && !errors.Is(err, errcode.InsecurePath) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil {
+			must(t, dir.Close())
+		}
+	}
+}

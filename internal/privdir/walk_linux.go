@@ -25,6 +25,7 @@ const (
 type walker struct {
 	create bool
 	euid   uint32
+	owner  uint32   // of the directory at the end
 	here   *os.File // the directory that was reached, as O_PATH
 	at     string   // its path, free of links
 	rest   []string // the names to go
@@ -33,8 +34,8 @@ type walker struct {
 
 // walk returns the directory at the absolute path, checked, and its path
 // without links.
-func walk(path string, create bool) (*os.File, string, error) {
-	w := &walker{create: create, euid: uint32(os.Geteuid()), rest: strings.Split(path, "/")}
+func walk(path string, create bool, owner int) (*os.File, string, error) {
+	w := &walker{create: create, euid: uint32(os.Geteuid()), owner: uint32(owner), rest: strings.Split(path, "/")}
 	if err := w.restart(); err != nil {
 		return nil, "", err
 	}
@@ -163,7 +164,7 @@ func (w *walker) checkFinal() error {
 	if err != nil {
 		return err
 	}
-	if st.Uid != w.euid {
+	if st.Uid != w.owner {
 		return w.insecure(w.at, st, "belongs to somebody else")
 	}
 	if st.Mode&writableByOthers != 0 {

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-func walk(string, bool) (*os.File, string, error) { return nil, "", errors.ErrUnsupported }
+func walk(string, bool, int) (*os.File, string, error) { return nil, "", errors.ErrUnsupported }
 
 // IsTmpfs is false: there is no tmpfs here.
 func IsTmpfs(string) bool { return false }
