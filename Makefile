@@ -31,13 +31,13 @@ test: ## run the tests, with real boots where KVM is usable; brings all it needs
 	@scripts/test $(ARGS)
 
 lab-test: ## run the tests with Linux guests in an emulated machine (ARGS='-v -run X', LAB=./pkg)
-	@scripts/lab test -machines 2 $(ARGS) $(LAB)
+	@scripts/lab test -machines 2 -timeout 20m $(ARGS) $(LAB)
 
 lab-shell: ## a shell in that machine
 	@scripts/lab shell $(ARGS)
 
 verified: ## run all tests with Linux guests and write down what they prove: docs/verified.md
-	@scripts/lab verify -machines 2 $(ARGS)
+	@scripts/lab verify -machines 2 -timeout 20m $(ARGS)
 
 fuzz: ## run each fuzz target for FUZZTIME (10s)
 	@scripts/fuzz $(FUZZTIME)

@@ -9,8 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/jail"
 	"github.com/smartvm/smartvm/internal/plainfile"
 	"github.com/smartvm/smartvm/internal/proc"
+	"github.com/smartvm/smartvm/vmconfig"
 )
 
 // Names of the files of a Firecracker that is asked why another refused its config.
@@ -18,6 +20,7 @@ const (
 	againSocket = "again.sock"
 	againLog    = "again.log"
 	againInput  = "again.stdin"
+	againJail   = "again"
 )
 
 // askAgain sends the config, request by request, to a Firecracker that will not
@@ -43,13 +46,8 @@ func (l *launch) askAgain(ctx context.Context) error {
 
 func (l *launch) spawnAgain(ctx context.Context) (*proc.Process, error) {
 	v := l.vm
-	if l.plan.vsock != "" { // the first one has bound it, perhaps
-		if err := removeStale(ctx, l.plan.vsock); err != nil {
-			return nil, err
-		}
-	}
-	log := filepath.Join(v.Dir(), againLog)
-	if err := touch(log); err != nil {
+	files, err := l.filesAgain(ctx)
+	if err != nil {
 		return nil, err
 	}
 	stdin, err := plainfile.Open(filepath.Join(v.Dir(), againInput), unix.O_RDONLY|unix.O_CREAT)
@@ -62,8 +60,46 @@ func (l *launch) spawnAgain(ctx context.Context) (*proc.Process, error) {
 		return nil, err
 	}
 	defer null.Close()
-	return startRecorded(l.ledger, roleFirecracker+" asked again", proc.Spec{
-		Path: l.binary.Path, Args: []string{"--api-sock", filepath.Join(v.Dir(), againSocket), "--id", string(v.id), "--log-path", log},
-		Dir: v.Dir(), Stdin: stdin, Stdout: null, Stderr: null,
-	})
+	args := []string{"--api-sock", files.Inside(roleSocket), "--log-path", files.Inside(againLog)}
+	return l.runFirecracker(ctx, roleFirecracker+" asked again", files, args, proc.Spec{Dir: v.Dir(), Stdin: stdin, Stdout: null, Stderr: null})
+}
+
+// filesAgain returns the files of the second Firecracker: those of the first, but for
+// its own socket and log, and in a jail of its own if that had one.
+func (l *launch) filesAgain(ctx context.Context) (*jail.Table, error) {
+	dir := l.vm.Dir()
+	files := &jail.Table{}
+	if first := l.plan.files.Jail; first != nil {
+		files.Jail = jail.New(filepath.Join(dir, againJail), l.binary.Path, l.vm.ID(), first.UID)
+	}
+	for _, f := range l.plan.files.Files {
+		switch f.Role {
+		case roleSocket, roleConfig, roleMetadata, roleTemplate:
+			continue
+		case string(vmconfig.RoleVsock), string(vmconfig.RoleGDBSocket):
+			if files.Jail == nil { // the first one has bound it, perhaps
+				if err := removeStale(ctx, f.Host); err != nil {
+					return nil, err
+				}
+			}
+		}
+		files.Files = append(files.Files, f)
+	}
+	socket := jail.File{Role: roleSocket, Host: filepath.Join(dir, againSocket)}
+	_, err := files.Add(socket.Role, socket.Host, socket.Access)
+	if err != nil {
+		return nil, err
+	}
+	if files.Jail != nil {
+		socket.Inside = files.Inside(roleSocket)
+		if err := linkSocket(files.Jail, socket); err != nil {
+			return nil, err
+		}
+	}
+	log := filepath.Join(dir, againLog)
+	if _, err := touch(log); err != nil {
+		return nil, err
+	}
+	_, err = files.Add(againLog, log, jail.Read|jail.Write|jail.Ours)
+	return files, err
 }

@@ -12,7 +12,9 @@ import (
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/hostnet"
+	"github.com/smartvm/smartvm/internal/cgroup"
 	"github.com/smartvm/smartvm/internal/console"
+	"github.com/smartvm/smartvm/internal/lease"
 	"github.com/smartvm/smartvm/internal/ledger"
 	"github.com/smartvm/smartvm/internal/proc"
 	"github.com/smartvm/smartvm/vmconfig"
@@ -24,6 +26,9 @@ func kinds() ledger.Kinds {
 		"process":   func() ledger.Resource { return &proc.Resource{} },
 		"staging":   func() ledger.Resource { return &stagingDir{} },
 		"socket":    func() ledger.Resource { return &socketFile{} },
+		"lease":     func() ledger.Resource { return &lease.Lease{} },
+		"lent-tap":  func() ledger.Resource { return &lentTAP{} },
+		"cgroup":    func() ledger.Resource { return &cgroup.Group{} },
 		"image-pin": func() ledger.Resource { return &imagePin{} },
 	}
 	maps.Copy(kinds, hostnet.Kinds())
@@ -115,7 +120,7 @@ func (m *Manager) open(ctx context.Context, id vmconfig.ID, view *ledger.View) (
 	}
 	v := newVM(m, id, rec.Config)
 	v.attached = new(view.Created)
-	v.files, v.drives, v.taps = rec.Files, rec.Drives, rec.TAPs
+	v.files, v.drives, v.taps, v.group = rec.Files, rec.Drives, rec.TAPs, groupOf(view)
 	process, err := openProcess(view)
 	if errors.Is(err, fs.ErrNotExist) {
 		v.lookBack(view)
@@ -126,6 +131,7 @@ func (m *Manager) open(ctx context.Context, id vmconfig.ID, view *ledger.View) (
 	}
 	v.client = firecracker.NewClient(v.SocketPath(), firecracker.ClientOptions{
 		Version: rec.Binary.Version, BodyLimit: bodyLimit(rec.Config), Logger: m.opts.Logger,
+		Dial: dialer(rec.Files.Jail),
 	})
 	v.state = Configuring
 	if _, started := view.Marks[markStarted]; started {

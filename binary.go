@@ -25,6 +25,19 @@ type foundBinary struct {
 	turn   chan struct{} // holds one token: whoever looks has it, so that concurrent callers share one look
 	binary image.Binary
 	stamp  stamp
+	jailer found // that of the binary, once it was asked for
+}
+
+// found is a file that was looked at, and what it was then.
+type found struct {
+	path  string
+	stamp stamp
+}
+
+// same reports whether the file is still what it was.
+func (f found) same() bool {
+	now, err := stampOf(f.path)
+	return f.path != "" && err == nil && now == f.stamp
 }
 
 func (c *binaryCache) of(v firecracker.Version) *foundBinary {
@@ -67,27 +80,52 @@ func (m *Manager) EnsureBinary(ctx context.Context) (image.Binary, error) {
 // path that the options give still comes first, and then has to be that release.
 // The zero version takes what is found.
 func (m *Manager) EnsureVersion(ctx context.Context, v firecracker.Version) (image.Binary, error) {
+	b, _, err := m.ensure(ctx, v, false)
+	return b, err
+}
+
+// ensure returns a Firecracker and, if VMs are jailed, the path of its jailer.
+func (m *Manager) ensure(ctx context.Context, v firecracker.Version, jailed bool) (b image.Binary, jailer string, err error) {
 	f := m.binaries.of(v)
 	select {
 	case f.turn <- struct{}{}:
 		defer func() { <-f.turn }()
 	case <-ctx.Done():
-		return image.Binary{}, context.Cause(ctx)
+		return b, "", context.Cause(ctx)
 	}
-	if f.binary.Path != "" {
-		if now, err := stampOf(f.binary.Path); err == nil && now == f.stamp {
-			return f.binary, nil
+	if !(found{f.binary.Path, f.stamp}).same() {
+		if b, err = m.obtainBinary(ctx, v); err != nil {
+			return b, "", err
 		}
+		if f.stamp, err = stampOf(b.Path); err != nil {
+			return image.Binary{}, "", err
+		}
+		f.binary, f.jailer = b, found{}
 	}
-	b, err := m.obtainBinary(ctx, v)
+	if jailed && !f.jailer.same() {
+		path, err := m.obtainJailer(ctx, f.binary)
+		if err != nil {
+			return f.binary, "", err
+		}
+		if f.jailer.stamp, err = stampOf(path); err != nil {
+			return f.binary, "", err
+		}
+		f.jailer.path = path
+	}
+	return f.binary, f.jailer.path, nil
+}
+
+func (m *Manager) obtainJailer(ctx context.Context, b image.Binary) (string, error) {
+	jailer, missing := image.FindJailer(ctx, m.opts.Jail.JailerPath, b, m.DataDir())
+	if m.opts.Jail.JailerPath != "" || m.opts.Offline || !errors.Is(missing, errcode.BinaryNotFound) {
+		return jailer.Path, missing
+	}
+	release, err := m.images.DownloadFirecracker(ctx, b.Version)
 	if err != nil {
-		return image.Binary{}, err
+		return "", errors.Join(missing, err)
 	}
-	if f.stamp, err = stampOf(b.Path); err != nil {
-		return image.Binary{}, err
-	}
-	f.binary = b
-	return b, nil
+	jailer, err = image.FindJailer(ctx, release.Jailer, b, m.DataDir())
+	return jailer.Path, err
 }
 
 func (m *Manager) obtainBinary(ctx context.Context, v firecracker.Version) (image.Binary, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/jail"
 	"github.com/smartvm/smartvm/vmconfig"
 )
 
@@ -31,32 +32,43 @@ func (p *plan) fileHolds() bool { return p.config.Serial == nil }
 // writeConfig writes the config file and what it refers to, and returns the
 // arguments that make Firecracker read them.
 func (l *launch) writeConfig() (args []string, err error) {
-	v, config := l.vm, *l.plan.config
+	config := *l.plan.config
 	if config.Metadata != nil {
-		path := filepath.Join(v.Dir(), metadataName)
-		if err := writeFirst(path, config.Metadata); err != nil {
+		path, err := l.writeInput(roleMetadata, metadataName, config.Metadata)
+		if err != nil {
 			return nil, err
 		}
 		args = append(args, "--metadata", path)
 	}
 	if config.CPUConfig != nil && l.binary.Version.Compare(inlineTemplate) < 0 {
-		path := filepath.Join(v.Dir(), templateName)
-		if err := writeFirst(path, config.CPUConfig.CPUConfig); err != nil {
+		path, err := l.writeInput(roleTemplate, templateName, config.CPUConfig.CPUConfig)
+		if err != nil {
 			return nil, err
 		}
 		config.CPUConfig = &vmconfig.CPUConfig{Path: path}
 	}
 	// What is smartvm's own is not for Firecracker; its log is on the command line.
-	config.Metadata, config.Logger, config.Network, config.Limits, config.FirecrackerVersion = nil, nil, nil, nil, firecracker.Version{}
+	config.Metadata, config.Logger, config.FirecrackerVersion = nil, nil, firecracker.Version{}
+	config.Network, config.Jail, config.Limits = nil, nil, nil
 	config.Drives = slices.Clone(config.Drives)
 	for i := range config.Drives {
 		config.Drives[i].Ephemeral = nil
 	}
-	path := filepath.Join(v.Dir(), configName)
-	if err := writeFirst(path, config); err != nil {
+	path, err := l.writeInput(roleConfig, configName, config)
+	if err != nil {
 		return nil, err
 	}
 	return append(args, "--config-file", path), nil
+}
+
+// writeInput writes a file that Firecracker reads, and returns the path that it is
+// to be given.
+func (l *launch) writeInput(role, name string, value any) (inside string, err error) {
+	path := filepath.Join(l.vm.Dir(), name)
+	if err := writeFirst(path, value); err != nil {
+		return "", err
+	}
+	return l.plan.files.Add(role, path, jail.Read|jail.Ours)
 }
 
 // inlineTemplate is the release since which a CPU template is part of the config
@@ -89,7 +101,7 @@ func (l *launch) boot(ctx context.Context) error {
 
 // awaitGuest waits until Firecracker lets its guest run.
 func (l *launch) awaitGuest(ctx context.Context) error {
-	err := l.until(ctx, l.vm.gone, l.guestRuns)
+	err := l.until(ctx, l.vm.gone, l.speaks(), l.guestRuns)
 	switch {
 	case errors.Is(err, errTooLong):
 		return l.noGuest()
@@ -97,6 +109,17 @@ func (l *launch) awaitGuest(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// speaks returns a channel that is closed when there is something on the console: it
+// is the guest, which so runs, or Firecracker's last words.
+func (l *launch) speaks() <-chan struct{} {
+	l.vm.mu.Lock()
+	defer l.vm.mu.Unlock()
+	if l.vm.keeper == nil {
+		return nil
+	}
+	return l.vm.keeper.Changed()
 }
 
 // guestRuns looks whether Firecracker has made its guest. The vCPUs' threads come
@@ -118,13 +141,13 @@ func (l *launch) guestRuns() (bool, error) {
 // Firecracker ends with 0 only then. What never had a socket was no Firecracker.
 func (l *launch) guestRan() bool {
 	ended := l.vm.Ended()
-	_, err := os.Lstat(l.vm.SocketPath())
+	_, err := os.Stat(l.vm.SocketPath())
 	return err == nil && ended != nil && ended.Status.Success()
 }
 
 func (l *launch) noGuest() error {
 	socket := l.vm.SocketPath()
-	if _, err := os.Lstat(socket); err != nil {
+	if _, err := os.Stat(socket); err != nil {
 		return l.noSocket(socket, err)
 	}
 	return &Error{

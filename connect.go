@@ -33,7 +33,7 @@ func (l *launch) newClient(socket string) *firecracker.Client {
 	opts := l.vm.manager.opts
 	return firecracker.NewClient(socket, firecracker.ClientOptions{
 		Version: l.binary.Version, BodyLimit: l.plan.body, Logger: opts.Logger,
-		Timeout: max(opts.StartTimeout, firecracker.DefaultTimeout),
+		Timeout: max(opts.StartTimeout, firecracker.DefaultTimeout), Dial: dialer(l.plan.files.Jail),
 	})
 }
 
@@ -41,7 +41,7 @@ func (l *launch) newClient(socket string) *firecracker.Client {
 // that is to make it.
 func (l *launch) await(ctx context.Context, client *firecracker.Client, gone <-chan struct{}) error {
 	var last error
-	err := l.until(ctx, gone, func() (bool, error) {
+	err := l.until(ctx, gone, nil, func() (bool, error) {
 		last = tryConnect(ctx, client)
 		return last == nil, nil
 	})
@@ -65,8 +65,8 @@ const hintTooLong = "see Firecracker's log; on a loaded host raise StartTimeout"
 // of an attempt to connect to it.
 func tryConnect(ctx context.Context, client *firecracker.Client) error {
 	var st unix.Stat_t
-	if err := unix.Lstat(client.Socket(), &st); err != nil {
-		return &os.PathError{Op: "lstat", Path: client.Socket(), Err: err}
+	if err := unix.Stat(client.Socket(), &st); err != nil {
+		return &os.PathError{Op: "stat", Path: client.Socket(), Err: err}
 	}
 	return client.Connect(ctx)
 }

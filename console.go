@@ -78,7 +78,7 @@ func (v *VM) KeepConsole(ctx context.Context) error {
 	if err != nil {
 		return consoleError("keep console", v.id, err)
 	}
-	if err := touch(filepath.Join(v.Dir(), keptName)); err != nil {
+	if _, err := touch(filepath.Join(v.Dir(), keptName)); err != nil {
 		return errors.Join(consoleError("keep console", v.id, err), keeper.Leave())
 	}
 	select {

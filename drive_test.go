@@ -1,6 +1,7 @@
 package smartvm_test
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,15 +16,17 @@ import (
 )
 
 // inUse returns the file that Firecracker has for each drive.
-func inUse(t *testing.T, vm *smartvm.VM) map[string]string {
+func (s *site) inUse(vm *smartvm.VM) map[string]string {
+	t := s.t
 	t.Helper()
+	root := fmt.Sprintf("/proc/%d/root", s.pid(vm))
 	client, err := vm.Client()
 	must(t, err)
 	config, err := client.VMConfig(patient(t))
 	must(t, err)
 	files := map[string]string{}
 	for _, d := range config.Drives {
-		files[d.DriveID] = d.PathOnHost
+		files[d.DriveID] = root + d.PathOnHost
 	}
 	return files
 }
@@ -53,17 +56,19 @@ func TestDriveIsCopiedUnlessItMayPersist(t *testing.T) {
 				Ephemeral: tt.ephemeral,
 			}}
 			vm := s.bootConfig(config)
-			path := inUse(t, vm)["data"]
+			path := s.inUse(vm)["data"]
 			if !tt.copied {
-				if path != source || len(vm.Drives()) != 0 {
+				if !same(t, path, source) || len(vm.Drives()) != 0 {
 					t.Errorf("it uses %s, staged %v, want the source", path, vm.Drives())
 				}
 				return
 			}
-			want := []smartvm.StagedDrive{{ID: "data", Source: source, Path: path, Method: vm.Drives()[0].Method}}
-			if diff := cmp.Diff(want, vm.Drives()); diff != "" || path == source {
+			drive := vm.Drives()[0]
+			want := []smartvm.StagedDrive{{ID: "data", Source: source, Path: drive.Path, Method: drive.Method}}
+			if diff := cmp.Diff(want, vm.Drives()); diff != "" || !same(t, path, drive.Path) || same(t, path, source) {
 				t.Errorf("uses %s; %s", path, diff)
 			}
+			path = drive.Path
 			checkCopy(t, source, path)
 			must(t, vm.Cleanup(patient(t)))
 			if exists(path) {
@@ -71,6 +76,16 @@ func TestDriveIsCopiedUnlessItMayPersist(t *testing.T) {
 			}
 		})
 	}
+}
+
+// same reports whether two paths lead to one file.
+func same(t *testing.T, a, b string) bool {
+	t.Helper()
+	one, err := os.Stat(a)
+	must(t, err)
+	other, err := os.Stat(b)
+	must(t, err)
+	return os.SameFile(one, other)
 }
 
 // checkCopy demands that a copy is equal and private.
@@ -123,7 +138,7 @@ func TestUpdateDriveGivesTheGuestAnotherFile(t *testing.T) {
 	t.Chdir(s.files)
 	for _, path := range []string{two, filepath.Base(two)} {
 		must(t, vm.UpdateDrive(patient(t), "data", path))
-		if got := inUse(t, vm)["data"]; got != two {
+		if got := s.inUse(vm)["data"]; !same(t, got, two) {
 			t.Errorf("update to %s: it uses %s, want %s", path, got, two)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/smartvm/smartvm/internal/proc"
 
+	"github.com/smartvm/smartvm/internal/jail"
 	"github.com/smartvm/smartvm/internal/ledger"
 	"github.com/smartvm/smartvm/vmconfig"
 )
@@ -48,7 +49,11 @@ func (v *VM) stageDrives(ctx context.Context, led *ledger.Ledger, p *plan) ([]St
 			return nil, fmt.Errorf("drive %s: %w", job.id, err)
 		}
 		done = append(done, copied)
-		if p.config.Drives[job.drive].PathOnHost, err = p.files.Replace(driveRole(job.id), copied.Path); err != nil {
+		access := jail.Read | jail.Ours
+		if !p.config.Drives[job.drive].IsReadOnly {
+			access |= jail.Write
+		}
+		if p.config.Drives[job.drive].PathOnHost, err = p.files.Replace(driveRole(job.id), copied.Path, access); err != nil {
 			return nil, err
 		}
 	}

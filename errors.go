@@ -27,4 +27,6 @@ const (
 	SocketTimeout  = errcode.SocketTimeout
 	APIError       = errcode.APIError
 	APITimeout     = errcode.APITimeout
+	JailFailed     = errcode.JailFailed
+	UIDExhausted   = errcode.UIDExhausted
 )

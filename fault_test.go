@@ -113,7 +113,7 @@ func TestStartThatHangsEndsWithItsContext(t *testing.T) {
 
 func TestSocketThatNeverOpensIsATimeout(t *testing.T) {
 	hosttest.Need(t, hosttest.KVM)
-	s := newSite(t, smartvm.Options{FirecrackerPath: fake{Mute: true, Log: "thinking"}.install(t), StartTimeout: 300 * time.Millisecond})
+	s := newSite(t, smartvm.Options{FirecrackerPath: fake{Mute: true, Log: "thinking"}.install(t), StartTimeout: 2 * time.Second})
 	vm := s.create("", s.config())
 	err := vm.Start(patient(t))
 	e := wantUndone(t, vm, err, smartvm.SocketTimeout)
@@ -125,7 +125,7 @@ func TestSocketThatNeverOpensIsATimeout(t *testing.T) {
 func TestGuestThatNeverRunsIsATimeout(t *testing.T) {
 	hosttest.Need(t, hosttest.KVM)
 	s := newSite(t, smartvm.Options{
-		FirecrackerPath: fake{Hang: []string{"PUT /actions"}, Log: "building"}.install(t), StartTimeout: 300 * time.Millisecond,
+		FirecrackerPath: fake{Hang: []string{"PUT /actions"}, Log: "building"}.install(t), StartTimeout: 2 * time.Second,
 	})
 	vm := s.create("", s.config())
 	e := wantUndone(t, vm, vm.Start(patient(t)), smartvm.APITimeout)

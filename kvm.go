@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/pool"
 )
 
 // From the kernel's include/uapi/linux/kvm.h: the version is 12 for good.
@@ -25,7 +26,8 @@ func checkKVM() error {
 	e := &Error{Code: errcode.KVMUnavailable, Op: "open", Subject: "/dev/kvm", Err: err}
 	switch {
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		e.Hint = "join the group kvm (usermod -aG kvm USER) and log in again"
+		user := pool.Current()
+		e.Hint = "let an administrator run: " + user.Command() + "; or join the group of the device (usermod -aG kvm " + user.Name + ") and log in again"
 	default:
 		e.Hint = "load the module kvm_intel or kvm_amd; in a virtual machine, enable nested virtualisation"
 	}

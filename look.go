@@ -23,8 +23,9 @@ func (l *launch) nextLook(elapsed time.Duration) time.Duration {
 }
 
 // until looks again and again until something is so, the process is gone, ctx
-// ends, or StartTimeout has passed.
-func (l *launch) until(ctx context.Context, gone <-chan struct{}, look func() (bool, error)) error {
+// ends, or StartTimeout has passed. When hint is closed, it looks at once; nil is
+// none.
+func (l *launch) until(ctx context.Context, gone, hint <-chan struct{}, look func() (bool, error)) error {
 	began, timeout := time.Now(), l.vm.manager.opts.StartTimeout
 	pause := time.NewTimer(l.nextLook(0))
 	defer pause.Stop()
@@ -32,6 +33,8 @@ func (l *launch) until(ctx context.Context, gone <-chan struct{}, look func() (b
 		// Not before the first pause: nothing is ever there so soon.
 		select {
 		case <-pause.C:
+		case <-hint:
+			hint = nil
 		case <-gone:
 			return errGoneEarly
 		case <-ctx.Done():

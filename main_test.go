@@ -66,7 +66,7 @@ func keepConsole(runtimeDir, dataDir, id string) error {
 // ownVM prints "ready" or the code of the error, and lets go of the VM without
 // cleaning up, as a program does that is killed.
 func ownVM(runtimeDir, dataDir, binary, kernel, id string) error {
-	m, err := smartvm.New(smartvm.Options{RuntimeDir: runtimeDir, DataDir: dataDir, FirecrackerPath: binary})
+	m, err := smartvm.New(smartvm.Options{RuntimeDir: runtimeDir, DataDir: dataDir, FirecrackerPath: binary, Jail: smartvm.JailOptions{Off: unjailed(binary), LeaseDir: usersIn(dataDir)}})
 	if err != nil {
 		return err
 	}

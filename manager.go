@@ -14,6 +14,7 @@ import (
 	"github.com/smartvm/smartvm/hostnet"
 	"github.com/smartvm/smartvm/image"
 	"github.com/smartvm/smartvm/internal/console"
+	"github.com/smartvm/smartvm/internal/jail"
 	"github.com/smartvm/smartvm/internal/privdir"
 	"github.com/smartvm/smartvm/internal/stage"
 	"github.com/smartvm/smartvm/internal/watch"
@@ -32,6 +33,7 @@ type Manager struct {
 
 	watcher watch.Watcher // for the consoles and keepers of all VMs
 	space   stage.Space   // room promised to drives that are being staged
+	void    jail.Void     // the network of VMs that have none
 	kvmSeen atomic.Bool   // KVM works: it is looked at again only when a start fails
 
 	binaries   binaryCache
@@ -62,6 +64,9 @@ func New(opts Options) (*Manager, error) {
 	runtime, err := privdir.Ensure(opts.RuntimeDir)
 	if err != nil {
 		return nil, errors.Join(err, data.Close())
+	}
+	if opts.Jail, err = opts.Jail.withDefaults(); err != nil {
+		return nil, errors.Join(err, runtime.Close(), data.Close())
 	}
 	if opts.StartTimeout == 0 {
 		opts.StartTimeout = DefaultStartTimeout
@@ -235,5 +240,5 @@ func (m *Manager) each(do func(*VM) error) error {
 // manager can adopt them. A VM that has been cleaned up needs no Close.
 func (m *Manager) Close() error {
 	err := m.each((*VM).close)
-	return errors.Join(err, m.network.Close(), m.baseImages.Close(), m.watcher.Close(), m.runtime.Close(), m.data.Close())
+	return errors.Join(err, m.network.Close(), m.baseImages.Close(), m.watcher.Close(), m.void.Close(), m.runtime.Close(), m.data.Close())
 }

@@ -5,13 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/hostnet"
 	"github.com/smartvm/smartvm/internal/netlinux"
+	"github.com/smartvm/smartvm/internal/proc"
 	"github.com/smartvm/smartvm/vmconfig"
 )
 
@@ -33,6 +37,9 @@ var guestMTU = firecracker.Version{Major: 1, Minor: 16}
 // attachNetwork makes a TAP for each interface that names none, with all its
 // rules in place before it is up.
 func (l *launch) attachNetwork(ctx context.Context) error {
+	if err := l.lendTAPs(); err != nil {
+		return err
+	}
 	v, config := l.vm, l.plan.config
 	made := config.MadeInterfaces()
 	if len(made) == 0 {
@@ -42,18 +49,21 @@ func (l *launch) attachNetwork(ctx context.Context) error {
 	if settings == nil {
 		settings = &vmconfig.Network{}
 	}
-	network := v.manager.network
-	if err := network.Hold(ctx); err != nil {
+	source, err := l.sourceOfTAPs(ctx, settings)
+	if err != nil {
 		return err
 	}
 	taps := make([]hostnet.TAP, 0, len(made))
 	for _, i := range made {
 		nic := &config.NetworkInterfaces[i]
 		request := hostnet.Request{VM: v.ID(), Iface: nic.IfaceID, MAC: nic.GuestMAC, Egress: settings.Egress}
+		if j := l.plan.files.Jail; j != nil {
+			request.Owner = j.UID
+		}
 		if i == made[0] {
 			request.Forwards = settings.Forwards
 		}
-		tap, err := network.Attach(ctx, l.ledger, v.Dir(), request)
+		tap, err := source(ctx, request)
 		if err != nil {
 			return err
 		}
@@ -70,6 +80,96 @@ func (l *launch) attachNetwork(ctx context.Context) error {
 	v.taps = taps
 	v.mu.Unlock()
 	return nil
+}
+
+// sourceOfTAPs returns what makes TAPs on the manager's network or, for a user who
+// may make none, what takes them from his pool.
+func (l *launch) sourceOfTAPs(ctx context.Context, settings *vmconfig.Network) (func(context.Context, hostnet.Request) (*hostnet.TAP, error), error) {
+	network := l.vm.manager.network
+	attach := func(ctx context.Context, r hostnet.Request) (*hostnet.TAP, error) {
+		return network.Attach(ctx, l.ledger, l.vm.Dir(), r)
+	}
+	return attach, network.Hold(ctx)
+}
+
+// lendTAPs lets the jail's user open the TAPs of the caller that the VM is to use.
+func (l *launch) lendTAPs() error {
+	j := l.plan.files.Jail
+	if j == nil {
+		return nil
+	}
+	for _, n := range l.plan.config.NetworkInterfaces {
+		if n.HostDevName == "" {
+			continue
+		}
+		link, err := lookUpTAP(l.plan.netNS(), n.HostDevName)
+		if err != nil {
+			return err
+		}
+		if link.Owner == j.UID {
+			continue
+		}
+		lent := &lentTAP{NetNS: l.plan.netNS(), Name: link.Name, Index: link.Index, Owner: link.Owner}
+		if err := l.ledger.Make(lent, func() error { return lent.own(j.UID) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lentTAP is a TAP of the caller's that a jail's user may open.
+type lentTAP struct {
+	NetNS string `json:"netns,omitempty"` // path; "" for ours
+	Name  string `json:"name"`
+	Index int    `json:"index"`
+	Owner int    `json:"owner"` // who might before, -1 for nobody
+}
+
+// Kind implements ledger.Resource.
+func (t *lentTAP) Kind() string { return "lent-tap" }
+
+// String implements ledger.Resource.
+func (t *lentTAP) String() string { return "owner of tap " + t.Name }
+
+// Release implements ledger.Resource. The kernel has no way back to a TAP without an
+// owner; root, who could open it anyway, is as good.
+func (t *lentTAP) Release(context.Context) error {
+	err := t.own(max(t.Owner, 0))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the TAP, or its namespace
+	}
+	return err
+}
+
+func (t *lentTAP) own(owner int) error {
+	return inNetNS(t.NetNS, func(host *netlinux.Host) error {
+		return host.OwnTAP(netlinux.Link{Name: t.Name, Index: t.Index}, owner)
+	})
+}
+
+// inNetNS calls f with a network namespace, given by its path; "" is ours.
+func inNetNS(path string, f func(*netlinux.Host) error) error {
+	there := func() error {
+		host, err := netlinux.Open()
+		if err != nil {
+			return err
+		}
+		return errors.Join(f(host), host.Close())
+	}
+	if path == "" {
+		return there()
+	}
+	return proc.OnThread(func() error {
+		ns, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer ns.Close()
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			return &os.PathError{Op: "enter network namespace", Path: path, Err: err}
+		}
+		return there()
+	})
 }
 
 // addIPArgument leaves alone what says ip= already. Without arguments Firecracker
@@ -93,20 +193,31 @@ func (p *plan) checkInterfaces() []errcode.Detail {
 		if n.HostDevName == "" {
 			continue
 		}
-		if err := checkTAP(n.HostDevName); err != nil {
+		if err := checkTAP(p.netNS(), n.HostDevName); err != nil {
 			faults = append(faults, errcode.Detail{Field: fmt.Sprintf("network-interfaces[%d].host_dev_name", i), Message: err.Error()})
 		}
 	}
 	return faults
 }
 
-func checkTAP(name string) error {
-	host, err := netlinux.Open()
-	if err != nil {
-		return err
+// netNS is the network namespace that the VM is given, "" for ours.
+func (p *plan) netNS() string {
+	if p.config.Jail == nil {
+		return ""
 	}
-	link, err := host.Link(name)
-	err = errors.Join(err, host.Close())
+	return p.config.Jail.NetNS
+}
+
+func lookUpTAP(netNS, name string) (link netlinux.Link, err error) {
+	err = inNetNS(netNS, func(host *netlinux.Host) (err error) {
+		link, err = host.Link(name)
+		return err
+	})
+	return link, err
+}
+
+func checkTAP(netNS, name string) error {
+	link, err := lookUpTAP(netNS, name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("there is no TAP device %s; make it with: ip tuntap add %[1]s mode tap, or leave it out and smartvm makes one", name)

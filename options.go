@@ -42,14 +42,23 @@ type Options struct {
 	Offline bool
 	// Progress is told about downloads. Default: nobody is.
 	Progress Progress
+	// Jail says how Firecracker is confined. Default: each VM is jailed where this
+	// process is root.
+	Jail JailOptions
+	// CgroupParent is the control group below which those of VMs with limits are, as a
+	// path from the mount point of the unified hierarchy. Default smartvm.
+	CgroupParent string
 	// PersistWritableDrives gives Firecracker the drives' own files, so that what
 	// guests write stays. Default: a writable drive is copied for the VM and the
 	// copy is gone with it. Drives can say otherwise one by one.
 	PersistWritableDrives bool
 	// Network is the network of the VMs that have an interface without a TAP of the
-	// caller's. Default: the bridge svbr0 with 172.30.0.0/24, from which guests reach
+	// caller's. Users who can't make networks have the one of their pool. Default: the bridge svbr0 with 172.30.0.0/24, from which guests reach
 	// what the host reaches, but neither the host nor each other.
 	Network netconfig.Config
+	// PoolDir is where root has described the pools of users, who can't make networks: see
+	// package pool. Default /run/smartvm-pools.
+	PoolDir string
 	// ReuseAddresses lets an address go to another VM once all others have been used.
 	// Default: this manager gives no address twice, and IP_EXHAUSTED ends its VMs.
 	ReuseAddresses bool

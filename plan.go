@@ -24,8 +24,7 @@ type plan struct {
 	config *vmconfig.Config // with the paths that Firecracker is given
 	files  jail.Table
 	stage  []stageJob
-	vsock  string // host path of the vsock socket, "" when there is none
-	body   int    // bytes that a request may have
+	body   int // bytes that a request may have
 
 	fromFile bool // boot from a config file, and not by requests
 }
@@ -49,9 +48,9 @@ type stageJob struct {
 
 // makePlan resolves a config. Nothing is changed on the host; every missing
 // file is reported at once.
-func makePlan(given *vmconfig.Config, dir string, persist bool) (*plan, error) {
-	p := &plan{config: given.Clone(), body: bodyLimit(given)}
-	if _, err := p.files.Add(roleSocket, filepath.Join(dir, socketName)); err != nil {
+func makePlan(given *vmconfig.Config, dir string, persist bool, j *jail.Jail) (*plan, error) {
+	p := &plan{config: given.Clone(), body: bodyLimit(given), files: jail.Table{Jail: j}}
+	if _, err := p.files.Add(roleSocket, filepath.Join(dir, socketName), 0); err != nil {
 		return nil, err
 	}
 	if p.config.Logger == nil {
@@ -69,7 +68,7 @@ func makePlan(given *vmconfig.Config, dir string, persist bool) (*plan, error) {
 		if at.ID != "" {
 			role += " " + at.ID
 		}
-		inside, err := p.files.Add(role, at.Path)
+		inside, err := p.files.Add(role, at.Path, p.access(at))
 		if err == nil {
 			err = p.check(at, p.files.Host(role))
 		}
@@ -81,13 +80,14 @@ func makePlan(given *vmconfig.Config, dir string, persist bool) (*plan, error) {
 		}
 		return inside
 	})
+	faults = append(faults, p.checkJail()...)
 	faults = append(faults, p.checkInterfaces()...)
 	if len(faults) > 0 {
 		return nil, &Error{Code: errcode.InvalidConfig, Op: "prepare vm", Details: faults}
 	}
 	for i, d := range p.config.Drives {
 		if staged(d, persist) {
-			p.stage = append(p.stage, stageJob{drive: i, id: d.DriveID, source: d.PathOnHost})
+			p.stage = append(p.stage, stageJob{drive: i, id: d.DriveID, source: p.files.Host(driveRole(d.DriveID))})
 		}
 	}
 	return p, nil
@@ -116,6 +116,30 @@ func staged(d vmconfig.Drive, persist bool) bool {
 	}
 }
 
+// access is what Firecracker does with a file.
+func (p *plan) access(at vmconfig.Path) jail.Access {
+	switch at.Role {
+	case vmconfig.RoleKernel, vmconfig.RoleInitrd:
+		return jail.Read
+	case vmconfig.RoleDrive:
+		for _, d := range p.config.Drives {
+			if d.DriveID == at.ID && d.IsReadOnly {
+				return jail.Read
+			}
+		}
+	case vmconfig.RolePmem:
+		for _, d := range p.config.Pmem {
+			if d.ID == at.ID && d.ReadOnly {
+				return jail.Read
+			}
+		}
+	case vmconfig.RoleVsock, vmconfig.RoleGDBSocket, vmconfig.RoleCPUConfig:
+		return 0
+	default:
+	}
+	return jail.Read | jail.Write
+}
+
 // check looks at one file before Firecracker does, whose message would not name
 // the field.
 func (p *plan) check(at vmconfig.Path, host string) error {
@@ -124,9 +148,6 @@ func (p *plan) check(at vmconfig.Path, host string) error {
 		return readable(host)
 	case vmconfig.RoleCPUConfig:
 		return p.readCPUConfig(host)
-	case vmconfig.RoleVsock:
-		p.vsock = host
-		return nil
 	default:
 		return nil
 	}
@@ -170,9 +191,9 @@ func (p *plan) threads() int {
 	return 2 + vcpus
 }
 
-// args returns Firecracker's command line.
-func (p *plan) args(id vmconfig.ID) []string {
-	args := append([]string{"--api-sock", p.files.Inside(roleSocket), "--id", string(id)}, p.config.LogArgs()...)
+// args returns Firecracker's command line but for its id.
+func (p *plan) args() []string {
+	args := append([]string{"--api-sock", p.files.Inside(roleSocket)}, p.config.LogArgs()...)
 	if p.body > firecracker.DefaultBodyLimit {
 		limit := strconv.Itoa(p.body)
 		args = append(args, "--http-api-max-payload-size", limit, "--mmds-size-limit", limit)

@@ -2,6 +2,7 @@ package smartvm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/internal/console"
+	"github.com/smartvm/smartvm/internal/jail"
 	"github.com/smartvm/smartvm/internal/ledger"
 	"github.com/smartvm/smartvm/internal/proc"
 	"github.com/smartvm/smartvm/vmconfig"
@@ -34,11 +36,19 @@ const (
 // makeOutputs makes the files that Firecracker writes to: before v1.14 it does
 // not make them itself. Those that the user named stay after the VM.
 func (l *launch) makeOutputs() error {
-	for _, f := range l.plan.files.Files {
+	for i := range l.plan.files.Files {
+		f := &l.plan.files.Files[i]
 		switch vmconfig.Role(f.Role) {
 		case vmconfig.RoleLog, vmconfig.RoleMetrics, vmconfig.RoleSerial:
-			if err := touch(f.Host); err != nil {
+			made, err := touch(f.Host)
+			if err != nil {
 				return err
+			}
+			switch {
+			case made && filepath.Dir(f.Host) == l.vm.Dir():
+				f.Access |= jail.Ours
+			case made:
+				f.Access |= jail.Fresh
 			}
 		default:
 		}
@@ -46,16 +56,17 @@ func (l *launch) makeOutputs() error {
 	return nil
 }
 
-func touch(path string) error {
-	err := plainfile.Touch(path)
+// touch makes a file unless it is there, and reports whether it has.
+func touch(path string) (made bool, err error) {
+	made, err = plainfile.Touch(path)
 	if errors.Is(err, unix.ENXIO) {
-		return nil // a FIFO without a reader yet
+		return false, nil // a FIFO without a reader yet
 	}
-	return err
+	return made, err
 }
 
 // spawn starts Firecracker with the console as its standard input and output.
-func (l *launch) spawn(context.Context) error {
+func (l *launch) spawn(ctx context.Context) error {
 	v := l.vm
 	con := console.New(v.Dir(), v.manager.opts.ConsoleLimit)
 	ends, err := con.Create()
@@ -68,7 +79,7 @@ func (l *launch) spawn(context.Context) error {
 		return err
 	}
 	defer stderr.Close()
-	args := l.plan.args(v.id)
+	args := l.plan.args()
 	if l.plan.fromFile {
 		more, err := l.writeConfig()
 		if err != nil {
@@ -76,9 +87,7 @@ func (l *launch) spawn(context.Context) error {
 		}
 		args = append(args, more...)
 	}
-	process, err := startRecorded(l.ledger, roleFirecracker, proc.Spec{
-		Path: l.binary.Path, Args: args, Dir: v.Dir(), Stdin: ends.In, Stdout: ends.Out, Stderr: stderr,
-	})
+	process, err := l.runFirecracker(ctx, roleFirecracker, &l.plan.files, args, proc.Spec{Dir: v.Dir(), Stdin: ends.In, Stdout: ends.Out, Stderr: stderr})
 	if process == nil {
 		return err
 	}
@@ -89,6 +98,40 @@ func (l *launch) spawn(context.Context) error {
 		err = errors.Join(err, consoleError("keep console", v.id, kerr))
 	}
 	return err
+}
+
+// runFirecracker starts Firecracker, in the jail of its files if they have one.
+func (l *launch) runFirecracker(ctx context.Context, role string, files *jail.Table, args []string, spec proc.Spec) (*proc.Process, error) {
+	id := l.vm.ID()
+	if l.group != nil {
+		dir, err := l.group.Open()
+		if err != nil {
+			return nil, err
+		}
+		defer dir.Close()
+		spec.Cgroup = dir
+	}
+	if files.Jail == nil {
+		spec.Path, spec.Args = l.binary.Path, append([]string{"--id", id}, args...)
+		return startRecorded(l.ledger, role, spec)
+	}
+	entrance, err := l.enterJail(ctx, files)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = entrance.Close() }()
+	spec.Path, spec.Isolate, spec.Restricted = l.jailer, entrance.Isolate, true
+	limits := jail.Limits{}
+	if c := l.plan.config.Jail; c != nil {
+		limits = jail.Limits{NetNS: c.NetNS, Files: c.MaxOpenFiles, FileSize: int64(c.MaxFileSize)}
+	}
+	limits.FileSize = cmp.Or(limits.FileSize, l.fileSize(files))
+	spec.Args = files.Jail.Args(l.binary.Path, id, limits, args)
+	if len(l.plan.config.NetworkInterfaces) == 0 && limits.NetNS == "" {
+		entrance.Void = &l.vm.manager.void
+	}
+	spec.Namespaces = unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+	return startRecorded(l.ledger, role, spec)
 }
 
 // startRecorded starts a process that the ledger knows before it exists, by the
@@ -164,6 +207,9 @@ func (v *VM) onExit(status proc.Status) {
 		v.drain(keeper)
 	}
 	ended := &Ended{Time: time.Now(), Status: status, Asked: asked || v.askedElsewhere(), Log: v.logTail()}
+	if over := v.overLimit(); over != "" {
+		ended.Log = append(ended.Log, over)
+	}
 	if v.tells() { // our clean-up waits for gone before it removes the file
 		if err := recordEnd(v.Dir(), ended); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			v.manager.log.Warn("the end of a VM could not be recorded", slog.String("vm", v.ID()), slog.Any("err", err))
@@ -286,9 +332,39 @@ func tail(path string) []string {
 	return lines[max(len(lines)-tailLines, 0):]
 }
 
-// socketFile is a Unix socket that Firecracker makes and never removes.
+// makeSockets clears the way for the sockets that Firecracker makes and, if it makes
+// them in a jail, links to them.
+func (l *launch) makeSockets(ctx context.Context) error {
+	j := l.plan.files.Jail
+	for _, f := range l.plan.files.Files {
+		link, target := func() error { return nil }, ""
+		if j != nil {
+			target = filepath.Join(j.Root, f.Inside)
+			link = func() error { return linkSocket(j, f) }
+		}
+		switch f.Role {
+		case roleSocket: // it is in the VM's directory, and so goes with it
+			if err := link(); err != nil {
+				return err
+			}
+		case string(vmconfig.RoleVsock), string(vmconfig.RoleGDBSocket):
+			// Before it is recorded: what is refused here is not ours to release.
+			if err := removeStale(ctx, f.Host); err != nil {
+				return err
+			}
+			if err := l.ledger.Make(&socketFile{Path: f.Host, Target: target}, link); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// socketFile is a Unix socket that Firecracker makes and never removes, or a link to
+// one.
 type socketFile struct {
-	Path string `json:"path"`
+	Path   string `json:"path"`
+	Target string `json:"target,omitempty"` // what the link says, "" for a socket
 }
 
 // Kind implements ledger.Resource.
@@ -298,8 +374,12 @@ func (s *socketFile) Kind() string { return "socket" }
 func (s *socketFile) String() string { return "socket " + s.Path }
 
 // Release removes the socket. What somebody else has put there since our process
-// ended is not ours.
+// ended is not ours. Where a link leads to is up to whoever was in the jail, and so no
+// reason to keep it.
 func (s *socketFile) Release(ctx context.Context) error {
+	if target, err := os.Readlink(s.Path); err == nil && target == s.Target {
+		return os.Remove(s.Path)
+	}
 	if err := removeStale(ctx, s.Path); !errors.Is(err, errcode.InvalidConfig) {
 		return err
 	}
@@ -317,6 +397,14 @@ func removeStale(ctx context.Context, path string) error {
 		return err
 	}
 	inUse := &Error{Code: errcode.InvalidConfig, Op: "make socket", Subject: path, Hint: "choose another path"}
+	if info.Mode().Type() == fs.ModeSymlink { // into the jail of another VM, perhaps
+		if info, err = os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return os.Remove(path)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if info.Mode().Type() != fs.ModeSocket {
 		inUse.Err = errors.New("something that is not a socket is there")
 		return inUse

@@ -41,7 +41,7 @@ func newSite(t *testing.T, opts smartvm.Options) *site {
 	t.Helper()
 	dir := shortDir(t)
 	s := &site{t: t, runtime: cmp.Or(opts.RuntimeDir, filepath.Join(dir, "run")), data: filepath.Join(dir, "data"), files: filepath.Join(dir, "files")}
-	for _, d := range []string{s.runtime, filepath.Join(s.data, "staging"), s.files} {
+	for _, d := range []string{s.runtime, filepath.Join(s.data, "staging"), usersIn(s.data), s.files} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -53,9 +53,21 @@ func newSite(t *testing.T, opts smartvm.Options) *site {
 	if opts.DataDir == "" {
 		opts.DataDir = s.data
 	}
+	opts.Jail.LeaseDir = usersIn(s.data)
+	opts.Jail.Off = opts.Jail.Off || unjailed(opts.FirecrackerPath)
 	s.opts = opts
 	s.Manager = s.another()
 	return s
+}
+
+// usersIn is where tests lease user ids.
+func usersIn(data string) string { return filepath.Join(data, "users") }
+
+// unjailed reports whether a test runs this Firecracker without a jail: a fake has
+// no jailer.
+func unjailed(firecracker string) bool {
+	_, fake := played(firecracker)
+	return fake || os.Getenv("SMARTVM_TEST_JAIL") == "0"
 }
 
 // bootSite is newSite for a test that boots microVMs.
@@ -84,7 +96,9 @@ func fakeSite(t *testing.T, f fake) *site {
 // another returns one more manager of the same directories.
 func (s *site) another() *smartvm.Manager {
 	s.t.Helper()
-	m, err := smartvm.New(s.opts)
+	opts := s.opts
+	opts.Jail.Off = opts.Jail.Off || unjailed(opts.FirecrackerPath)
+	m, err := smartvm.New(opts)
 	if err != nil {
 		s.t.Fatal(err)
 	}

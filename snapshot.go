@@ -7,6 +7,7 @@ import (
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/internal/jail"
 )
 
 // CreateSnapshot writes the state and the memory of a paused VM to files. A
@@ -26,13 +27,16 @@ func (v *VM) CreateSnapshot(ctx context.Context, params firecracker.SnapshotCrea
 		return &Error{Code: errcode.InvalidConfig, Op: string(opCreateSnapshot), Subject: string(v.id), Err: err}
 	}
 	return v.call(ctx, opCreateSnapshot, func(ctx context.Context, c *firecracker.Client) error {
-		var err, merr error
-		params.SnapshotPath, err = v.inside(roleSnapshot, params.SnapshotPath)
-		params.MemFilePath, merr = v.inside(roleMemory, params.MemFilePath)
-		if err := errors.Join(err, merr); err != nil {
+		state, err := v.bringOutput(ctx, roleSnapshot, params.SnapshotPath)
+		if err != nil {
 			return err
 		}
-		return c.CreateSnapshot(ctx, params)
+		memory, err := v.bringOutput(ctx, roleMemory, params.MemFilePath)
+		if err != nil {
+			return errors.Join(err, state.takeBack())
+		}
+		params.SnapshotPath, params.MemFilePath = state.inside, memory.inside
+		return errors.Join(c.CreateSnapshot(ctx, params), state.takeBack(), memory.takeBack())
 	})
 }
 
@@ -89,7 +93,7 @@ func (v *VM) LoadSnapshot(ctx context.Context, params firecracker.SnapshotLoadPa
 		return &Error{Code: errcode.InvalidConfig, Op: string(opLoadSnapshot), Subject: string(v.id), Err: err}
 	}
 	return v.call(ctx, opLoadSnapshot, func(ctx context.Context, c *firecracker.Client) error {
-		params, err := v.snapshotPaths(params)
+		params, err := v.snapshotPaths(ctx, params)
 		if err != nil {
 			return err
 		}
@@ -97,8 +101,13 @@ func (v *VM) LoadSnapshot(ctx context.Context, params firecracker.SnapshotLoadPa
 			return err
 		}
 		v.mu.Lock()
-		led := v.ledger
+		led, j := v.ledger, v.files.Jail
 		v.mu.Unlock()
+		if j != nil {
+			if err := j.Seal(); err != nil {
+				return err
+			}
+		}
 		state := Paused
 		if params.ResumeVM {
 			state = Running
@@ -113,18 +122,22 @@ func (v *VM) LoadSnapshot(ctx context.Context, params firecracker.SnapshotLoadPa
 
 // snapshotPaths returns params with the paths that Firecracker is to be given.
 // A page server's socket goes by the role of the memory that it serves.
-func (v *VM) snapshotPaths(params firecracker.SnapshotLoadParams) (firecracker.SnapshotLoadParams, error) {
+func (v *VM) snapshotPaths(ctx context.Context, params firecracker.SnapshotLoadParams) (firecracker.SnapshotLoadParams, error) {
 	var err error
-	if params.SnapshotPath, err = v.inside(roleSnapshot, params.SnapshotPath); err != nil {
+	if params.SnapshotPath, err = v.bring(ctx, roleSnapshot, params.SnapshotPath, jail.Read); err != nil {
 		return params, err
 	}
 	switch {
 	case params.MemBackend != nil:
 		backend := *params.MemBackend
-		backend.BackendPath, err = v.inside(roleMemory, backend.BackendPath)
+		access := jail.Read
+		if backend.BackendType == "Uffd" { // a socket, to be connected to
+			access |= jail.Write
+		}
+		backend.BackendPath, err = v.bring(ctx, roleMemory, backend.BackendPath, access)
 		params.MemBackend = &backend
 	case params.MemFilePath != "":
-		params.MemFilePath, err = v.inside(roleMemory, params.MemFilePath)
+		params.MemFilePath, err = v.bring(ctx, roleMemory, params.MemFilePath, jail.Read)
 	}
 	return params, err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/image"
+	"github.com/smartvm/smartvm/internal/cgroup"
 	"github.com/smartvm/smartvm/internal/fault"
 	"github.com/smartvm/smartvm/internal/ledger"
 	"github.com/smartvm/smartvm/internal/proc"
@@ -63,10 +64,12 @@ type launch struct {
 	op     operation
 	began  time.Time
 	binary image.Binary
+	jailer string // path; "" without a jail
 	plan   *plan
 	ledger *ledger.Ledger
 	client *firecracker.Client
 
+	group   *cgroup.Group // nil without limits
 	process *proc.Process
 }
 
@@ -78,7 +81,7 @@ func (l *launch) run(ctx context.Context) error {
 		}
 		l.vm.manager.kvmSeen.Store(true)
 	}
-	for _, step := range []func(context.Context) error{l.prepare, l.claim, l.fill, l.spawn, l.describe, l.connect, l.boot} {
+	for _, step := range []func(context.Context) error{l.prepare, l.claim, l.fill, l.spawn, l.describe, l.connect, l.boot, l.seal} {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -90,6 +93,16 @@ func (l *launch) run(ctx context.Context) error {
 	return nil
 }
 
+// seal closes the jail of a guest that runs, and may take over its Firecracker some day.
+// One that waits for a snapshot has its sockets still to make.
+func (l *launch) seal(context.Context) error {
+	j := l.plan.files.Jail
+	if j == nil || l.op != opStart {
+		return nil
+	}
+	return j.Seal()
+}
+
 // prepare finds out all that can be wrong before anything is made.
 func (l *launch) prepare(ctx context.Context) (err error) {
 	v := l.vm
@@ -97,13 +110,13 @@ func (l *launch) prepare(ctx context.Context) (err error) {
 	if version.IsZero() {
 		version = v.manager.opts.FirecrackerVersion
 	}
-	if l.binary, err = v.manager.EnsureVersion(ctx, version); err != nil {
+	if l.binary, l.jailer, err = v.manager.ensure(ctx, version, !v.manager.opts.Jail.Off); err != nil {
 		return err
 	}
 	if err := v.config.CheckVersion(l.binary.Version); err != nil {
 		return err
 	}
-	l.plan, err = makePlan(v.config, v.Dir(), v.manager.opts.PersistWritableDrives)
+	l.plan, err = makePlan(v.config, v.Dir(), v.manager.opts.PersistWritableDrives, l.newJail())
 	if err == nil && l.op == opStart {
 		l.plan.fromFile = l.plan.fileHolds()
 	}
@@ -146,6 +159,9 @@ func (l *launch) fill(ctx context.Context) (err error) {
 	if err := l.pinImages(ctx); err != nil {
 		return err
 	}
+	if err := l.leaseUser(); err != nil {
+		return err
+	}
 	drives, err := v.stageDrives(ctx, l.ledger, l.plan)
 	if err != nil {
 		return err
@@ -159,16 +175,10 @@ func (l *launch) fill(ctx context.Context) (err error) {
 	if err := l.makeOutputs(); err != nil {
 		return err
 	}
-	if l.plan.vsock != "" {
-		// Before it is recorded: what is refused here is not ours to release.
-		if err := removeStale(ctx, l.plan.vsock); err != nil {
-			return err
-		}
-		if err := l.ledger.Make(&socketFile{Path: l.plan.vsock}, func() error { return nil }); err != nil {
-			return err
-		}
+	if err := l.makeSockets(ctx); err != nil {
+		return err
 	}
-	return nil
+	return l.limit()
 }
 
 // describe records what other processes have to know about the VM. It comes

@@ -21,16 +21,17 @@ func (s *site) operations() map[string]func(*smartvm.VM) error {
 	cancel()
 	create, load := s.snapshotParams()
 	return map[string]func(*smartvm.VM) error{
-		"start":         func(v *smartvm.VM) error { return v.Start(ctx) },
-		"launch":        func(v *smartvm.VM) error { return v.Launch(ctx) },
-		"load snapshot": func(v *smartvm.VM) error { return v.LoadSnapshot(ctx, load) },
-		"pause":         func(v *smartvm.VM) error { return v.Pause(ctx) },
-		"resume":        func(v *smartvm.VM) error { return v.Resume(ctx) },
-		"stop":          func(v *smartvm.VM) error { return v.Stop(ctx, smartvm.StopOptions{Grace: never}) },
-		"get info":      func(v *smartvm.VM) error { _, err := v.Info(ctx); return err },
-		"set metadata":  func(v *smartvm.VM) error { return v.SetMetadata(ctx, firecracker.Metadata{"a": "b"}) },
-		"get metadata":  func(v *smartvm.VM) error { _, err := v.GetMetadata(ctx); return err },
-		"update device": func(v *smartvm.VM) error { return v.UpdateDrive(ctx, "none", s.kernel) },
+		"start":            func(v *smartvm.VM) error { return v.Start(ctx) },
+		"launch":           func(v *smartvm.VM) error { return v.Launch(ctx) },
+		"load snapshot":    func(v *smartvm.VM) error { return v.LoadSnapshot(ctx, load) },
+		"pause":            func(v *smartvm.VM) error { return v.Pause(ctx) },
+		"resume":           func(v *smartvm.VM) error { return v.Resume(ctx) },
+		"stop":             func(v *smartvm.VM) error { return v.Stop(ctx, smartvm.StopOptions{Grace: never}) },
+		"look at security": func(v *smartvm.VM) error { _, err := v.Security(ctx); return err },
+		"get info":         func(v *smartvm.VM) error { _, err := v.Info(ctx); return err },
+		"set metadata":     func(v *smartvm.VM) error { return v.SetMetadata(ctx, firecracker.Metadata{"a": "b"}) },
+		"get metadata":     func(v *smartvm.VM) error { _, err := v.GetMetadata(ctx); return err },
+		"update device":    func(v *smartvm.VM) error { return v.UpdateDrive(ctx, "none", s.kernel) },
 		"create snapshot": func(v *smartvm.VM) error {
 			return v.CreateSnapshot(ctx, create)
 		},

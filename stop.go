@@ -14,7 +14,7 @@ import (
 )
 
 // Stop ends the VM, the gentle way first: Ctrl+Alt+Del and a wait for the guest
-// to shut down, then SIGTERM, then SIGKILL. A paused guest can't react, so
+// to shut down, then SIGTERM (but for a jailed one), then SIGKILL. A paused guest can't react, so
 // Ctrl+Alt+Del is skipped for it, as it is on architectures without.
 //
 // When ctx ends, Stop returns and leaves the VM as far as it got; it can be
@@ -31,7 +31,7 @@ func (v *VM) Stop(ctx context.Context, opts StopOptions) error {
 	}
 	defer end()
 	v.mu.Lock()
-	process, state := v.process, v.state
+	process, state, jailed := v.process, v.state, v.files.Jail != nil
 	v.mu.Unlock()
 	v.noteAsked()
 	if state == Running && opts.Grace > 0 && v.pressCtrlAltDel(ctx, opts.Grace) {
@@ -39,7 +39,9 @@ func (v *VM) Stop(ctx context.Context, opts StopOptions) error {
 			return err
 		}
 	}
-	if opts.TermGrace > 0 {
+	// The first process of a namespace does not get SIGTERM, and Firecracker would do
+	// nothing with it but end.
+	if opts.TermGrace > 0 && !jailed {
 		if err := process.Signal(unix.SIGTERM); err != nil {
 			return stopError(v, err)
 		}

@@ -37,7 +37,7 @@ func TestStopTakesOneStepAfterTheOther(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := bootSite(t)
+			s := bootSiteWith(t, smartvm.Options{Jail: smartvm.JailOptions{Off: true}}) // SIGTERM does not get into one
 			vm := s.boot(tt.words)
 			follow(t, vm, smartvm.ConsoleOptions{}).find("boot args")
 			if tt.before != nil {

@@ -76,7 +76,7 @@ func (v *VM) noteAsked() {
 	v.mu.Lock()
 	v.asked = true
 	v.mu.Unlock()
-	if err := touch(filepath.Join(v.Dir(), askedName)); err != nil {
+	if _, err := touch(filepath.Join(v.Dir(), askedName)); err != nil {
 		v.manager.log.Warn("other processes will take the stop for a failure", slog.String("vm", v.ID()), slog.Any("err", err))
 	}
 }

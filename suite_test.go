@@ -13,14 +13,19 @@ import (
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/internal/hello"
+	"github.com/smartvm/smartvm/internal/hosttest"
 )
 
-// onBoth runs a claim on the fake and on the real Firecracker, so that they
-// can't drift apart.
+// onBoth runs a claim on the fake and on the real Firecracker, without a jail and in
+// one, so that they can't drift apart.
 func onBoth(t *testing.T, claim func(s *site)) {
 	t.Helper()
 	t.Run("fake", func(t *testing.T) { claim(fakeSite(t, fake{})) })
-	t.Run("real", func(t *testing.T) { claim(bootSite(t)) })
+	t.Run("real", func(t *testing.T) { claim(bootSiteWith(t, smartvm.Options{Jail: smartvm.JailOptions{Off: true}})) })
+	t.Run("jailed", func(t *testing.T) {
+		hosttest.Need(t, hosttest.Root)
+		claim(bootSite(t))
+	})
 }
 
 func TestVMGoesFromStartToStop(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/hostnet"
+	"github.com/smartvm/smartvm/internal/cgroup"
 	"github.com/smartvm/smartvm/internal/console"
 	"github.com/smartvm/smartvm/internal/jail"
 	"github.com/smartvm/smartvm/internal/ledger"
@@ -37,6 +38,7 @@ type VM struct {
 	attached *time.Time     // when a VM that we know and don't own was made: tells it from a later one of its id
 	process  *proc.Process
 	client   *firecracker.Client
+	group    *cgroup.Group   // nil without limits
 	keeper   *console.Keeper // nil when another process keeps the console
 	asked    bool            // we made the process end, so that its status is no failure
 	ended    *Ended
@@ -171,16 +173,4 @@ func (v *VM) refresh(ctx context.Context) {
 	if v.state.alive() {
 		v.state = fromFirecracker(info.State)
 	}
-}
-
-// inside enters a file in the VM's table and returns the path that Firecracker
-// is to be given.
-func (v *VM) inside(role, host string) (string, error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	path, err := v.files.Replace(role, host)
-	if err != nil {
-		return "", &Error{Code: errcode.InvalidConfig, Op: "resolve path", Subject: string(v.id), Err: err}
-	}
-	return path, nil
 }

@@ -80,6 +80,10 @@ const (
 	UnsupportedVersion Code = "UNSUPPORTED_VERSION"
 	// BinaryNotFound: there is no Firecracker (or jailer) binary where one was looked for.
 	BinaryNotFound Code = "BINARY_NOT_FOUND"
+	// JailFailed: a file could not be brought into a VM's jail, or the jail not be made.
+	JailFailed Code = "JAIL_FAILED"
+	// UIDExhausted: all user ids for jailed VMs are in use.
+	UIDExhausted Code = "UID_EXHAUSTED"
 	// BinaryUnusable: the binary exists and can't be trusted or executed.
 	BinaryUnusable Code = "BINARY_UNUSABLE"
 )

@@ -69,8 +69,16 @@ func (s *Store) downloadFile(ctx context.Context, op string, src FileSource, dir
 	if err != nil {
 		return "", failed(ctx, errcode.DownloadFailed, op, name, err, "")
 	}
+	if err := home.Root().Chmod(name, fileMode); err != nil {
+		return "", failed(ctx, errcode.DirectoryFailed, op, name, err, "")
+	}
 	return filepath.Join(dir, name), nil
 }
+
+// fileMode is that of kernels and root file systems. Nobody else reaches them through
+// their directory, which is private, but a Firecracker of another user has them in
+// its jail: what he may not read has to be made readable for each start anew.
+const fileMode = 0o644
 
 // hasFile reports whether the file is there and is what src demands. What can't
 // be read is as good as missing: the download replaces it, or says why not.

@@ -45,6 +45,12 @@ func TestFilesAreKeptUnderTheirNames(t *testing.T) {
 	if diff := cmp.Diff(want, s.tree(t)); diff != "" {
 		t.Error(diff)
 	}
+	// Others reach the file in no way but by a jail that it is brought into.
+	for path, want := range map[string]os.FileMode{filepath.Dir(got): os.ModeDir | 0o700, got: 0o644} {
+		if info, err := os.Stat(path); err != nil || info.Mode() != want {
+			t.Errorf("%s: %v, %v, want %v", path, info.Mode(), err, want)
+		}
+	}
 }
 
 func TestFileThatIsThereIsFetchedOnlyIfItIsAnother(t *testing.T) {

@@ -26,6 +26,8 @@ type Config struct { //nolint:recvcheck // encoding/json marshals values, and un
 	NetworkInterfaces []firecracker.NetworkInterface `json:"network-interfaces,omitempty"`
 	// Network is about those of them that get a TAP made by smartvm. A key of smartvm.
 	Network *Network `json:"network,omitempty"`
+	// Jail is about the jail that Firecracker runs in. A key of smartvm.
+	Jail *Jail `json:"jail,omitempty"`
 
 	Vsock         *firecracker.Vsock               `json:"vsock,omitempty"`
 	Balloon       *firecracker.Balloon             `json:"balloon,omitempty"`

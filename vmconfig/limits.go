@@ -53,8 +53,8 @@ type IOLimit struct {
 // bytes per page of 4 KiB.
 func MemoryOverheadMiB(guestMiB int) int { return 32 + (guestMiB+127)/128 }
 
-// guestMiB is all the memory that the guest can have.
-func (c *Config) guestMiB() int {
+// GuestMiB is all the memory that the guest can have, in MiB: with what can be plugged in.
+func (c *Config) GuestMiB() int {
 	if c.MemoryHotplug == nil {
 		return c.memMiB()
 	}
@@ -96,7 +96,7 @@ func (f *faults) limits(c *Config) {
 
 func (f *faults) memoryLimit(c *Config) {
 	const field = "limits.memory_mib"
-	limit, guest := c.Limits.MemoryMiB, c.guestMiB()
+	limit, guest := c.Limits.MemoryMiB, c.GuestMiB()
 	if limit > maxMemMiB || limit < 0 {
 		f.between(field, limit, 1, maxMemMiB)
 		return

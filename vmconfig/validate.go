@@ -31,6 +31,7 @@ func (c *Config) Validate() error {
 	f.oneRoot(c)
 	f.interfaces(c.NetworkInterfaces)
 	f.network(c)
+	f.jail(c)
 	f.vsock(c.Vsock)
 	f.balloon(c)
 	if c.Entropy != nil {

@@ -198,8 +198,8 @@ func (k *Keeper) close() error {
 	return errors.Join(k.log.close(), os.NewSyscallError("close", unix.Close(k.fifo)))
 }
 
-// changed returns a channel that is closed when more is in the log than now.
-func (k *Keeper) changed() <-chan struct{} {
+// Changed returns a channel that is closed when more is in the log than now, or never.
+func (k *Keeper) Changed() <-chan struct{} {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.more == nil {

@@ -52,7 +52,7 @@ func (w *waiter) wait(dir string) error {
 	select {
 	case <-w.more:
 		if w.keeper != nil {
-			w.more = w.keeper.changed()
+			w.more = w.keeper.Changed()
 		}
 		return nil
 	case <-left: // another process may go on with the console
@@ -79,7 +79,7 @@ func (w *waiter) knows() bool {
 
 func (w *waiter) ask(dir string) error {
 	if w.keeper != nil {
-		w.more = w.keeper.changed()
+		w.more = w.keeper.Changed()
 		return nil
 	}
 	waker, err := w.watcher.Dir(dir)

@@ -1,81 +1,107 @@
-// Package jail knows where each file of a VM is: on the host, and as its
-// Firecracker sees it. It is the only place that translates between the two.
+// Package jail confines a VM's Firecracker: it runs under Firecracker's own jailer,
+// as a user of its own, and sees nothing but a directory. The package knows where
+// each file of a VM is, on the host and as its Firecracker sees it, and is the only
+// place that translates between the two. Without a jail both are the same path.
 //
-// Without a jailer both are the same path. Everything that hands a path to
-// Firecracker takes it from a [Table] all the same, so that a jail changes this
-// package and nothing else.
+// Files get into a jail by bind mounts in a mount namespace of the VM's own, which
+// ends with its last process. The host never sees these mounts, so there is nothing
+// to unmount and nothing to leak; and since they are other names of files that lie
+// elsewhere, what is in the jail can't put links in their place.
 package jail
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
-	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
-// File is one file of a VM.
-type File struct {
-	Role   string `json:"role"`   // what it is: "kernel", "drive rootfs", "api socket"
-	Host   string `json:"host"`   // absolute path on the host
-	Inside string `json:"inside"` // the path that Firecracker is given
+// Jail is the place that one Firecracker is confined to.
+type Jail struct {
+	// Root is the directory that is / inside, on the host. The jailer wants it to be
+	// BASE/PROGRAM/ID/root.
+	Root string `json:"root"`
+	// UID and GID are whom Firecracker runs as.
+	UID int `json:"uid"`
+	GID int `json:"gid"`
 }
 
-// Table lists the files of one VM. The zero value is an empty table without a
-// jail. It is not safe for concurrent use.
-type Table struct {
-	Files []File `json:"files"`
+// New returns the jail below base of a program, which the jailer copies into it, and
+// a VM. It makes nothing; see [Jail.Make].
+func New(base, program, id string, uid int) *Jail {
+	return &Jail{Root: filepath.Join(base, filepath.Base(program), id, "root"), UID: uid, GID: uid}
 }
 
-// Add enters a file and returns the path that Firecracker is to be given. A
-// relative host path is taken from the working directory of this process, as it
-// would be if Firecracker were started by hand.
-func (t *Table) Add(role, host string) (inside string, err error) {
-	if host == "" {
-		return "", errors.New("empty path of " + role)
-	}
-	abs, err := filepath.Abs(host)
-	if err != nil {
-		return "", err
-	}
-	t.Files = append(t.Files, File{Role: role, Host: abs, Inside: abs})
-	return abs, nil
-}
-
-// Host returns where the file of a role is on the host, "" when there is none.
-func (t *Table) Host(role string) string { return t.find(role).Host }
-
-// Inside returns the path by which Firecracker knows the file of a role, "" when
-// there is none.
-func (t *Table) Inside(role string) string { return t.find(role).Inside }
-
-// Hosts returns where the files are on the host.
-func (t *Table) Hosts() []string {
-	hosts := make([]string, len(t.Files))
-	for i, f := range t.Files {
-		hosts[i] = f.Host
-	}
-	return hosts
-}
-
-func (t *Table) find(role string) File {
-	for _, f := range t.Files {
-		if f.Role == role {
-			return f
+// Make makes the jail's directory, in the directory that its base is in. It fails when there is one: a jail is used once,
+// since the jailer refuses to find its own traces.
+func (j *Jail) Make() error {
+	home := filepath.Dir(j.Root)
+	for _, dir := range []string{filepath.Dir(filepath.Dir(home)), filepath.Dir(home), home} {
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
 		}
 	}
-	return File{}
+	return os.Mkdir(j.Root, 0o700)
 }
 
-// Replace puts another file of the host in a role's place, or enters it, and
-// returns the path that Firecracker is to be given.
-func (t *Table) Replace(role, host string) (inside string, err error) {
-	i := slices.IndexFunc(t.Files, func(f File) bool { return f.Role == role })
-	if i < 0 {
-		return t.Add(role, host)
+// Seal takes the jail's directories from its user, who then can neither make files in
+// them nor replace what is there. It is for the time when the program has made its
+// sockets; what it has open, and the files that are its own, it keeps.
+func (j *Jail) Seal() error {
+	root, err := os.OpenRoot(j.Root)
+	if err != nil {
+		return err
 	}
-	var one Table
-	if _, err := one.Add(role, host); err != nil {
-		return "", err
+	defer root.Close()
+	// The root first: from then on nobody moves the others. They are the jailer's.
+	for _, dir := range []string{".", "dev", "dev/net", "run"} {
+		err := errors.Join(root.Lchown(dir, 0, 0), root.Chmod(dir, 0o755))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
 	}
-	t.Files[i] = one.Files[0]
-	return t.Files[i].Inside, nil
+	return nil
+}
+
+// Args returns the jailer's command line for a program with arguments of its own.
+// The jailer adds --id to these. It is the process that becomes the program, with the
+// same pid, standard input, output and error.
+func (j *Jail) Args(program, id string, limits Limits, args []string) []string {
+	base := filepath.Dir(filepath.Dir(filepath.Dir(j.Root)))
+	jailer := []string{
+		"--id", id, "--exec-file", program, "--uid", strconv.Itoa(j.UID), "--gid", strconv.Itoa(j.GID), "--chroot-base-dir", base,
+	}
+	if limits.NetNS != "" {
+		jailer = append(jailer, "--netns", limits.NetNS)
+	}
+	if limits.Files > 0 {
+		jailer = append(jailer, "--resource-limit", "no-file="+strconv.Itoa(limits.Files))
+	}
+	if limits.FileSize > 0 {
+		jailer = append(jailer, "--resource-limit", "fsize="+strconv.FormatInt(limits.FileSize, 10))
+	}
+	return append(append(jailer, "--"), args...)
+}
+
+// Limits are what else the jailer is told. The zero value leaves all to it.
+type Limits struct {
+	NetNS    string // path of the network namespace to join
+	Files    int    // open files; the jailer's default is 2048
+	FileSize int64  // bytes of a file that is written; no limit by default
+}
+
+// CheckPeer reports whether the other end of a connected Unix socket is a process of
+// the jail's user: a name in the jail may have become a link to the socket of
+// somebody else, who would get our requests.
+func (j *Jail) CheckPeer(fd int) error {
+	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return os.NewSyscallError("getsockopt SO_PEERCRED", err)
+	}
+	if int(cred.Uid) != j.UID {
+		return errors.New("the socket belongs to user " + strconv.Itoa(int(cred.Uid)) + ", not to the jail's user " + strconv.Itoa(j.UID))
+	}
+	return nil
 }

@@ -49,13 +49,17 @@ func Write(path string, data []byte) error {
 	return errors.Join(pathError("write", path, err), pathError("close", path, unix.Close(fd)))
 }
 
-// Touch makes a file, unless it is there.
-func Touch(path string) error {
-	fd, err := open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_NONBLOCK)
-	if err != nil {
-		return err
+// Touch makes a file unless it is there, and reports whether it has.
+func Touch(path string) (made bool, err error) {
+	fd, err := open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL)
+	made = err == nil
+	if errors.Is(err, unix.EEXIST) {
+		fd, err = open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_NONBLOCK)
 	}
-	return pathError("close", path, unix.Close(fd))
+	if err != nil {
+		return false, err
+	}
+	return made, pathError("close", path, unix.Close(fd))
 }
 
 func pathError(op, path string, err error) error {

@@ -62,6 +62,7 @@ func newSite(t *testing.T, options smartvm.Options) *site {
 	staging := filepath.Join(data, "staging")
 	must(t, errors.Join(os.MkdirAll(run, 0o700), os.MkdirAll(staging, 0o700)))
 	hosttest.Residue(t, run, staging)
+	options.Jail.Off = options.Jail.Off || os.Getenv("SMARTVM_TEST_JAIL") == "0"
 	options.RuntimeDir, options.DataDir, options.FirecrackerPath = run, data, hosttest.Firecracker(t)
 	options.StartTimeout = cmp.Or(options.StartTimeout, patience) // the host of an emulated machine may be busy
 	m, err := smartvm.New(options)

@@ -1,15 +1,17 @@
 // Controller runs one VM through its whole life, to be killed on the way.
 //
-//	controller RUNTIME DATA KERNEL DRIVE VSOCK GRACE [network]
+//	controller RUNTIME DATA KERNEL DRIVE VSOCK GRACE [network|TAP]
 //
 // GRACE is how long the guest may take to shut down; "-1s" kills at once, "none"
-// leaves even that to the clean-up. The word network gives the VM two interfaces.
+// leaves even that to the clean-up. The word network gives the VM two interfaces, any
+// other one the caller's TAP of that name.
 package main
 
 import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/smartvm/smartvm"
@@ -28,7 +30,10 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	runtime, data, kernel, drive, vsock := args[0], args[1], args[2], args[3], args[4]
-	m, err := smartvm.New(smartvm.Options{RuntimeDir: runtime, DataDir: data, FirecrackerPath: os.Getenv("SMARTVM_FIRECRACKER")})
+	m, err := smartvm.New(smartvm.Options{
+		RuntimeDir: runtime, DataDir: data, FirecrackerPath: os.Getenv("SMARTVM_FIRECRACKER"),
+		Jail: smartvm.JailOptions{LeaseDir: filepath.Join(data, "users")}, // usersIn of the test
+	})
 	if err != nil {
 		return err
 	}
@@ -37,7 +42,11 @@ func run(ctx context.Context, args []string) error {
 		Drives:     []vmconfig.Drive{{Drive: firecracker.Drive{DriveID: "disk", PathOnHost: drive}}},
 		Vsock:      &firecracker.Vsock{GuestCID: 3, UDSPath: vsock},
 	}
-	if len(args) > 6 { // with networks
+	switch {
+	case len(args) == 6:
+	case args[6] != "network":
+		config.NetworkInterfaces = []firecracker.NetworkInterface{{IfaceID: "eth0", HostDevName: args[6]}}
+	default:
 		config.NetworkInterfaces = []firecracker.NetworkInterface{{IfaceID: "eth0"}, {IfaceID: "eth1"}}
 		config.Network = &vmconfig.Network{
 			IPArgument: true, Egress: &netconfig.Policy{Default: netconfig.Deny}, Forwards: []netconfig.Forward{{HostPort: 8080, GuestPort: 80}},

@@ -1,0 +1,106 @@
+package jail
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Isolate moves the calling thread into a mount namespace of its own, in which the
+// jail has what was brought, and into the void if the entrance has one. Only a thread
+// that does nothing else afterwards but start the jailer may do this.
+func (e *Entrance) Isolate() error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return os.NewSyscallError("unshare mount namespace", err)
+	}
+	// Else what is mounted here would be seen by the host, where / is shared.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return os.NewSyscallError("mount --make-rslave /", err)
+	}
+	if err := e.bindRoot(); err != nil {
+		return err
+	}
+	root, err := os.OpenFile(e.jail.Root, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := e.attach(int(root.Fd())); err != nil || e.Void == nil {
+		return err
+	}
+	return e.Void.enter()
+}
+
+// bindRoot mounts the root over itself, so that devices and the program in it work
+// although its file system may be mounted with nodev and noexec, as /dev/shm is.
+func (e *Entrance) bindRoot() error {
+	tree, err := openTree(unix.AT_FDCWD, e.jail.Root, unix.OPEN_TREE_CLONE)
+	if err != nil {
+		return &os.PathError{Op: "open_tree", Path: e.jail.Root, Err: err}
+	}
+	defer tree.Close()
+	err = setAttributes(tree, &unix.MountAttr{
+		Attr_set: unix.MOUNT_ATTR_NOSUID, Attr_clr: unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC, Propagation: unix.MS_PRIVATE,
+	})
+	if err != nil {
+		return err
+	}
+	return moveMount(tree, unix.AT_FDCWD, e.jail.Root)
+}
+
+// attach gives what was brought its names below a root.
+func (e *Entrance) attach(root int) error {
+	for _, b := range e.binds {
+		if err := moveMount(b.tree, root, b.inside); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func moveMount(tree *os.File, dir int, path string) error {
+	if err := unix.MoveMount(int(tree.Fd()), "", dir, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return &os.PathError{Op: "move_mount", Path: path, Err: err}
+	}
+	return nil
+}
+
+// Join moves the calling thread into the mount namespace of a confined process and
+// gives what was brought its names there, in place of what had them. The process is
+// given by a pidfd, which is never that of another one, as a pid may be. Only a thread
+// that ends afterwards may do this.
+func (e *Entrance) Join(pidfd int) error {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return os.NewSyscallError("unshare", err)
+	}
+	if err := unix.Setns(pidfd, unix.CLONE_NEWNS); err != nil { // Linux 5.8
+		return os.NewSyscallError("setns", err)
+	}
+	for _, b := range e.binds {
+		if err := e.cover(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cover puts a mount in the place of the one that has its name. Whoever has the old
+// file open keeps it. The last part of the name is not followed if the guest's keeper
+// has made a link of it.
+func (e *Entrance) cover(b bind) error {
+	path := "/" + b.inside
+	err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	if err != nil && !errors.Is(err, unix.EINVAL) { // it is no mount
+		return &os.PathError{Op: "umount", Path: path, Err: err}
+	}
+	target, err := unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS})
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	err = unix.MoveMount(int(b.tree.Fd()), "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	if err != nil {
+		err = &os.PathError{Op: "move_mount", Path: path, Err: err}
+	}
+	return errors.Join(err, unix.Close(target))
+}

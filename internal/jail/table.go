@@ -1,0 +1,106 @@
+package jail
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// File is one file of a VM.
+type File struct {
+	Role   string `json:"role"`   // what it is: "kernel", "drive rootfs", "api-socket"
+	Host   string `json:"host"`   // absolute path on the host
+	Inside string `json:"inside"` // the path that Firecracker is given
+	// Access is what Firecracker may do with it.
+	Access Access `json:"-"`
+}
+
+// Access says what a confined Firecracker may do with a file.
+type Access int
+
+// Kinds of access, to be combined. Zero is for what Firecracker makes itself.
+const (
+	Read  Access = 1 << iota
+	Write        // also what is needed to connect to a socket
+	Ours         // made for this VM and gone with it, so that it may be given to the jail's user
+	Fresh        // made a moment ago, to stay after the VM: given to him if nothing else helps
+)
+
+// Table lists the files of one VM. The zero value is an empty table without a
+// jail. It is not safe for concurrent use.
+type Table struct {
+	Jail  *Jail  `json:"jail,omitempty"`
+	Files []File `json:"files"`
+}
+
+// Add enters a file and returns the path that Firecracker is to be given. A
+// relative host path is taken from the working directory of this process, as it
+// would be if Firecracker were started by hand.
+func (t *Table) Add(role, host string, access Access) (inside string, err error) {
+	f, err := t.file(role, host, access)
+	if err != nil {
+		return "", err
+	}
+	t.Files = append(t.Files, f)
+	return f.Inside, nil
+}
+
+func (t *Table) file(role, host string, access Access) (File, error) {
+	if host == "" {
+		return File{}, errors.New("empty path of " + role)
+	}
+	abs, err := filepath.Abs(host)
+	if err != nil {
+		return File{}, err
+	}
+	f := File{Role: role, Host: abs, Inside: abs, Access: access}
+	if t.Jail != nil {
+		f.Inside = name(role)
+	}
+	return f, nil
+}
+
+// name is where the file of a role is in every jail: "/kernel", "/drive/rootfs". A
+// snapshot has these names in it, so it finds its files in any other jail as well.
+func name(role string) string { return "/" + strings.Replace(role, " ", "/", 1) }
+
+// Host returns where the file of a role is on the host, "" when there is none.
+func (t *Table) Host(role string) string { return t.find(role).Host }
+
+// Inside returns the path by which Firecracker knows the file of a role, "" when
+// there is none.
+func (t *Table) Inside(role string) string { return t.find(role).Inside }
+
+// Hosts returns where the files are on the host.
+func (t *Table) Hosts() []string {
+	hosts := make([]string, len(t.Files))
+	for i, f := range t.Files {
+		hosts[i] = f.Host
+	}
+	return hosts
+}
+
+func (t *Table) find(role string) File {
+	for _, f := range t.Files {
+		if f.Role == role {
+			return f
+		}
+	}
+	return File{}
+}
+
+// Replace puts another file of the host in a role's place, or enters it, and
+// returns the path that Firecracker is to be given.
+func (t *Table) Replace(role, host string, access Access) (inside string, err error) {
+	f, err := t.file(role, host, access)
+	if err != nil {
+		return "", err
+	}
+	if i := slices.IndexFunc(t.Files, func(f File) bool { return f.Role == role }); i >= 0 {
+		t.Files[i] = f
+		return f.Inside, nil
+	}
+	t.Files = append(t.Files, f)
+	return f.Inside, nil
+}
