@@ -19,6 +19,7 @@ import (
 const (
 	keeperProgram = "keep-console" // RUNTIME DATA ID
 	ownerProgram  = "own-vm"       // RUNTIME DATA FIRECRACKER KERNEL ID: starts a VM and holds it until its input ends
+	userProgram   = "use-pool"     // RUNTIME DATA FIRECRACKER KERNEL POOLS: does what its input says, see poolUser
 )
 
 func TestMain(m *testing.M) { os.Exit(act(m)) }
@@ -33,6 +34,8 @@ func act(m *testing.M) int {
 	switch os.Args[1] {
 	case keeperProgram:
 		leave(exitCode(keepConsole(os.Args[2], os.Args[3], os.Args[4])))
+	case userProgram:
+		leave(exitCode(usePool(os.Args[2], os.Args[3], os.Args[4], os.Args[5], os.Args[6])))
 	case ownerProgram:
 		leave(exitCode(ownVM(os.Args[2], os.Args[3], os.Args[4], os.Args[5], os.Args[6])))
 	}

@@ -85,6 +85,13 @@ func (l *launch) attachNetwork(ctx context.Context) error {
 // sourceOfTAPs returns what makes TAPs on the manager's network or, for a user who
 // may make none, what takes them from his pool.
 func (l *launch) sourceOfTAPs(ctx context.Context, settings *vmconfig.Network) (func(context.Context, hostnet.Request) (*hostnet.TAP, error), error) {
+	pooled, err := usesPool()
+	if err != nil {
+		return nil, err
+	}
+	if pooled {
+		return l.pooledTAPs(settings)
+	}
 	network := l.vm.manager.network
 	attach := func(ctx context.Context, r hostnet.Request) (*hostnet.TAP, error) {
 		return network.Attach(ctx, l.ledger, l.vm.Dir(), r)
