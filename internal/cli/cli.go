@@ -100,7 +100,7 @@ say from where, and whether at all.`,
 		root.AddCommand(verb)
 	}
 	for _, verb := range []*cobra.Command{
-		a.doctorCommand(), a.gcCommand(), a.versionCommand(), a.completionCommand(), a.environmentCommand(), a.manCommand(),
+		a.doctorCommand(), a.setupCommand(), a.gcCommand(), a.versionCommand(), a.completionCommand(), a.environmentCommand(), a.manCommand(),
 	} {
 		verb.GroupID = groupHost
 		root.AddCommand(verb)

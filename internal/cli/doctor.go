@@ -80,7 +80,12 @@ func (a *app) doctor(ctx context.Context, _ []string) error {
 			return err
 		}
 	}
-	findings = append(findings, checkNetAdmin(), checkTUN(), checkNFTables(), checkBarriers(ctx), checkCgroups(), checkInotify())
+	rights, permitted := a.checkRights()
+	findings = append(findings, rights, checkTUN())
+	if permitted { // else they are those of who makes networks for this user
+		findings = append(findings, checkNFTables(), checkBarriers(ctx), a.checkPools(ctx))
+	}
+	findings = append(findings, checkCgroups(), checkInotify())
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}

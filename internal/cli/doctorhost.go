@@ -15,6 +15,7 @@ import (
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/internal/privdir"
+	"github.com/smartvm/smartvm/pool"
 )
 
 // checkKernel is about the oldest host kernel that Firecracker supports
@@ -49,7 +50,8 @@ func checkKVM() finding {
 	case errors.Is(err, unix.ENOENT):
 		return finding{check, failing, "there is no /dev/kvm", "modprobe kvm_intel or kvm_amd; in a virtual machine, enable nested virtualisation"}
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
-		return finding{check, failing, "/dev/kvm may not be opened", "join the group kvm (usermod -aG kvm USER) and log in again"}
+		user := pool.Current()
+		return finding{check, failing, "user " + user.Name + " may not open /dev/kvm", user.Command() + "; or usermod -aG kvm " + user.Name + ", and log in again"}
 	case err != nil:
 		return finding{check, failing, "/dev/kvm can't be opened: " + err.Error(), "see dmesg; the module for this processor may not be loaded"}
 	}

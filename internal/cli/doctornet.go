@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -12,28 +14,71 @@ import (
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/hostnet"
+	"github.com/smartvm/smartvm/internal/netlinux"
 	"github.com/smartvm/smartvm/netconfig"
+	"github.com/smartvm/smartvm/pool"
 )
 
-// checkNetAdmin looks at what TAPs, bridges and firewalls need.
-func checkNetAdmin() finding {
+// checkRights looks at what TAPs, bridges and firewalls need: the capability to make
+// them, or a pool that root has made for this user.
+func (a *app) checkRights() (f finding, permitted bool) {
 	const check = "network rights"
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var sets [2]unix.CapUserData
-	if err := unix.Capget(&header, &sets[0]); err != nil {
+	permitted, err := netlinux.Permitted()
+	switch {
+	case err != nil:
+		return failed(check, err), false
+	case permitted:
+		return finding{Check: check, Status: fine, Found: "CAP_NET_ADMIN"}, true
+	case os.Geteuid() == 0:
+		return finding{check, warning, "CAP_NET_ADMIN is missing", "give it to this container, or use TAP devices that an administrator has made (--tap)"}, false
+	}
+	user := pool.Current()
+	p, err := pool.Open(a.poolOptions(), user)
+	if errors.Is(err, errcode.NotPermitted) {
+		return finding{check, warning, "CAP_NET_ADMIN is missing, and there are no TAP devices for user " + user.Name, user.Command()}, false
+	}
+	if err != nil {
+		return failed(check, err), false
+	}
+	status, err := p.Status()
+	if err != nil {
+		return failed(check, err), false
+	}
+	f = finding{Check: check, Status: fine, Found: fmt.Sprintf("%d TAP devices for user %s on %s, %v; %d in use", len(p.TAPs), user.Name, p.Bridge, p.Subnet, status.Used)}
+	if status.Missing > 0 {
+		f.Status, f.Found, f.Fix = warning, fmt.Sprintf("%s; %d are not there", f.Found, status.Missing), user.Command()
+	}
+	return f, false
+}
+
+// checkPools compares the networks of users with what they are planned to be.
+func (a *app) checkPools(ctx context.Context) finding {
+	const check = "pools of users"
+	pools, err := pool.List(a.poolOptions())
+	if err != nil {
 		return failed(check, err)
 	}
-	if sets[0].Effective&(1<<unix.CAP_NET_ADMIN) == 0 {
-		return finding{check, warning, "CAP_NET_ADMIN is missing", "run as root, or use TAP devices that an administrator has made (--tap)"}
+	for i := range pools {
+		faults, err := pools[i].Check(ctx, a.poolOptions())
+		if err != nil {
+			return failed(check, err)
+		}
+		if len(faults) > 0 {
+			return finding{check, warning, pools[i].Bridge + ": " + faults[0].What + ": " + faults[0].Effect, faults[0].Fix}
+		}
 	}
-	return finding{Check: check, Status: fine, Found: "CAP_NET_ADMIN"}
+	return finding{Check: check, Status: fine, Found: fmt.Sprintf("%d, as planned", len(pools))}
 }
 
 func checkTUN() finding {
 	const check, path = "tap devices", "/dev/net/tun"
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return finding{check, warning, fmt.Sprintf("%s can't be opened: %v", path, err), "modprobe tun; guests without a network need none"}
+		fix := "modprobe tun; guests without a network need none"
+		if errors.Is(err, fs.ErrPermission) {
+			fix = pool.Current().Command()
+		}
+		return finding{check, warning, fmt.Sprintf("%s can't be opened: %v", path, err), fix}
 	}
 	if err := unix.Close(fd); err != nil {
 		return failed(check, err)

@@ -15,6 +15,7 @@ import (
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/image"
 	"github.com/smartvm/smartvm/netconfig"
+	"github.com/smartvm/smartvm/pool"
 )
 
 // The variables of the environment that smartvm reads.
@@ -33,6 +34,8 @@ const (
 	envCacheDir    = "SMARTVM_BASE_IMAGE_CACHE_DIR"
 	envRetention   = "SMARTVM_MAX_STORED_BASE_IMAGES"
 	envNetwork     = "SMARTVM_NETWORK"
+	envNoJail      = "SMARTVM_NO_JAIL"
+	envPoolDir     = "SMARTVM_POOL_DIR"
 )
 
 func (a *app) environmentCommand() *cobra.Command {
@@ -72,6 +75,10 @@ variable, an empty variable is none, and a wrong value is a wrong command line.
       how many images the cache keeps; default: ` + strconv.Itoa(baseimage.DefaultRetention) + `
   ` + envNetwork + `
       the network that --net means: a bridge, or a network file; default: ` + netconfig.DefaultBridge + `
+  ` + envNoJail + `
+      1, true or yes: as root, Firecracker runs without a jail (--no-jail)
+  ` + envPoolDir + `
+      where smartvm setup describes what users may use; default: ` + pool.DefaultDir + `
 
 Proxies are those of HTTPS_PROXY, HTTP_PROXY and NO_PROXY. With TERM=dumb no bars
 are drawn. SOURCE_DATE_EPOCH is for image pack.`,
@@ -86,7 +93,8 @@ are drawn. SOURCE_DATE_EPOCH is for image pack.`,
 func (a *app) options() (smartvm.Options, error) {
 	opts := smartvm.Options{
 		DataDir: a.dataDir, RuntimeDir: a.runtimeDir, FirecrackerPath: a.firecracker, BaseImageDir: os.Getenv(envCacheDir),
-		Logger: slog.New(newLogHandler(a.stderr, a.level.level())),
+		PoolDir: os.Getenv(envPoolDir),
+		Logger:  slog.New(newLogHandler(a.stderr, a.level.level())),
 	}
 	if a.bars != nil {
 		opts.Progress = a.bars
@@ -118,6 +126,10 @@ var variables = []struct {
 	}},
 	{envOffline, func(opts *smartvm.Options, text string) (err error) {
 		opts.Offline, err = parseBool(text)
+		return err
+	}},
+	{envNoJail, func(opts *smartvm.Options, text string) (err error) {
+		opts.Jail.Off, err = parseBool(text)
 		return err
 	}},
 	{envArch, func(opts *smartvm.Options, text string) error {

@@ -27,10 +27,13 @@ func placeHello(dataDir string) (_ string, err error) {
 	path := filepath.Join(dir.Path(), name)
 	there, err := os.ReadFile(path)
 	if err == nil && bytes.Equal(there, hello.Image()) {
-		return path, nil
+		return path, dir.Root().Chmod(name, guestMode)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	return path, dir.WriteFile(name, hello.Image(), false)
+	return path, errors.Join(dir.WriteFile(name, hello.Image(), false), dir.Root().Chmod(name, guestMode))
 }
+
+// guestMode lets a Firecracker of another user read the guest in its jail.
+const guestMode = 0o644

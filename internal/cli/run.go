@@ -22,6 +22,8 @@ type runFlags struct {
 	net    netFlags
 
 	detach bool
+	noJail bool
+	limit  limitFlag
 	// Not flags: the other arguments.
 	hello   bool
 	words   []string          // after --
@@ -48,6 +50,10 @@ leaves nothing behind. Ctrl+C stops the guest, a second Ctrl+C kills it. The exi
 code is 0 when the guest ended, also by Ctrl+C, and 1 when Firecracker failed.
 A guest ends by a reboot: on x86_64 one that powers off only stands still.
 
+As root, Firecracker runs in a jail: as a user of its own, without capabilities, and
+with no files but those of its VM. Everything works as it would without. --no-jail
+switches it off.
+
 With --detach the command prints the VM's name and ends as soon as the guest
 runs. What such a VM leaves stays, for logs and inspect, until rm or gc.
 
@@ -62,7 +68,8 @@ A VM file is JSON or YAML, with the keys of Firecracker's --config-file.
 --net gives the guest an interface on the default network, --net=NETWORK on another
 one (smartvm help net); --net none takes interfaces away. The kernel is told its
 address by ip=. The guest reaches what this host reaches, but neither the host nor
-other guests. The other flags about networks imply --net:
+other guests. Without root the network is that of the user's pool, which root makes
+once (smartvm help setup). The other flags about networks imply --net:
   -p [HOSTIP:]HOSTPORT:GUESTPORT[/udp]
              HOSTIP is the address of this host that is listened on; default:
              127.0.0.1, so that only this host can connect; 0.0.0.0: all
@@ -79,10 +86,11 @@ other guests. The other flags about networks imply --net:
   smartvm run --kernel vmlinux --initrd initrd.cpio --tap tap0 --vsock 3:vm.sock
   smartvm run --image latest --net -p 8080:80
   smartvm run --image latest --allow 1.1.1.1:53/udp --allow '*:443'
-  smartvm run --image latest --wireguard ./wg0.conf`,
+  smartvm run --image latest --wireguard ./wg0.conf
+  smartvm run --image latest --limit cpu=1.5,memory=1G,pids=32`,
 		Args: f.arguments,
 	}
-	cmd.RunE = a.withOptions(func(opts *smartvm.Options) error { return f.net.options(a, opts) },
+	cmd.RunE = a.withOptions(func(opts *smartvm.Options) error { return f.options(a, opts) },
 		func(ctx context.Context, m *smartvm.Manager, _ []string) error { return a.run(ctx, m, f) })
 	f.register(a, cmd)
 	cmd.Flags().BoolVar(&a.asJSON, "json", false, "with --detach: print an object instead of the name")
@@ -109,8 +117,19 @@ func (f *runFlags) register(a *app, cmd *cobra.Command) {
 	flags.Var(&f.drives, "drive", "add a drive, see above; can be repeated")
 	f.net.register(a, cmd)
 	flags.Var(&f.vsock, "vsock", "add a vsock device with this socket on the host; CID is 3 if left out")
+	flags.BoolVar(&f.noJail, "no-jail", false, "run Firecracker as root and without its jailer; for tests")
+	flags.Var(&f.limit, "limit", "limit what the VM takes from this host: cpu=1.5 (cores), weight=50 (of 100), memory=1G (with Firecracker's own), pids=64; can be repeated")
 	flags.StringVar(&f.metadata, "metadata", "", "metadata for the guest (MMDS): a `JSON` object, @FILE, or - for standard input")
 	_ = cmd.RegisterFlagCompletionFunc("name", cobra.NoFileCompletions) // it fails only for an unknown flag
+}
+
+// options puts what the flags say about the manager into its options.
+func (f *runFlags) options(a *app, opts *smartvm.Options) error {
+	opts.Jail.Off = opts.Jail.Off || f.noJail
+	if opts.Jail.Off && os.Geteuid() == 0 {
+		a.say("warning: Firecracker runs as root, without a jail: a guest that breaks out of it has this host")
+	}
+	return f.net.options(a, opts)
 }
 
 // arguments sorts out what is before and after --.

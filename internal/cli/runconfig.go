@@ -29,6 +29,7 @@ func (a *app) runConfig(ctx context.Context, m *smartvm.Manager, f *runFlags) (*
 	if err := f.net.addTo(a, config); err != nil {
 		return nil, err
 	}
+	f.limit.addTo(config)
 	if f.vsock.path != "" {
 		config.Vsock = &firecracker.Vsock{GuestCID: f.vsock.cid, UDSPath: f.vsock.path}
 	}

@@ -18,12 +18,11 @@ import (
 // netFlags are the flags of run that are about the VM's network.
 type netFlags struct {
 	networkFlags
+	policyFlags
 
 	net      string // --net: "" when it was not given
 	taps     []string
 	forwards forwardFlags
-	egress   string
-	rules    ruleFlags
 }
 
 // Values of --net that are not the name or file of a network.
@@ -38,9 +37,7 @@ func (f *netFlags) register(a *app, cmd *cobra.Command) {
 	flags.Lookup("net").NoOptDefVal = netDefault
 	f.networkFlags.register(flags)
 	flags.VarP(&f.forwards, "publish", "p", "lead a port of this host to the guest, see above; can be repeated")
-	flags.StringVar(&f.egress, "egress", "", "what the guest may reach: a policy `FILE`, JSON or YAML")
-	flags.Var(f.rules.flag(netconfig.Allow), "allow", "let the guest reach this, see above; can be repeated")
-	flags.Var(f.rules.flag(netconfig.Deny), "deny", "keep the guest from this; can be repeated")
+	f.policyFlags.register(flags, "the guest")
 	flags.StringArrayVar(&f.taps, "tap", nil, "add an interface on an existing TAP `DEVICE`; can be repeated")
 	for _, name := range []string{"tap", "publish", "allow", "deny", "subnet"} {
 		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions) // it fails only for an unknown flag
@@ -105,27 +102,40 @@ func (f *netFlags) addTo(a *app, config *vmconfig.Config) error {
 		config.Network = &vmconfig.Network{IPArgument: true}
 	}
 	config.Network.Forwards = append(config.Network.Forwards, f.forwards...)
-	return f.addPolicy(a, config.Network)
+	var err error
+	config.Network.Egress, err = f.policy(a, config.Network.Egress)
+	return err
 }
 
-// addPolicy makes a policy of the file, or of what the VM's file has, with the
-// rules of the command line before its own.
-func (f *netFlags) addPolicy(a *app, network *vmconfig.Network) error {
+// policyFlags say what guests may reach.
+type policyFlags struct {
+	egress string
+	rules  ruleFlags
+}
+
+func (f *policyFlags) register(flags *pflag.FlagSet, whom string) {
+	flags.StringVar(&f.egress, "egress", "", "what "+whom+" may reach: a policy `FILE`, JSON or YAML")
+	flags.Var(f.rules.flag(netconfig.Allow), "allow", "let "+whom+" reach this, see above; can be repeated")
+	flags.Var(f.rules.flag(netconfig.Deny), "deny", "keep "+whom+" from this; can be repeated")
+}
+
+// policy makes one of the file, or of what there is without it, with the rules of the
+// command line before its own.
+func (f *policyFlags) policy(a *app, policy *netconfig.Policy) (*netconfig.Policy, error) {
 	if f.egress != "" {
-		policy, err := a.readPolicy(f.egress)
-		if err != nil {
-			return err
+		var err error
+		if policy, err = a.readPolicy(f.egress); err != nil {
+			return nil, err
 		}
-		network.Egress = policy
 	}
 	if len(f.rules) == 0 {
-		return nil
+		return policy, nil
 	}
-	if network.Egress == nil {
-		network.Egress = &netconfig.Policy{Default: f.rules.fallback()}
+	if policy == nil {
+		policy = &netconfig.Policy{Default: f.rules.fallback()}
 	}
-	network.Egress.Rules = slices.Concat(f.rules, network.Egress.Rules)
-	return nil
+	policy.Rules = slices.Concat(f.rules, policy.Rules)
+	return policy, nil
 }
 
 func (a *app) readPolicy(path string) (*netconfig.Policy, error) {

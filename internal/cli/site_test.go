@@ -62,6 +62,11 @@ func releases(t *testing.T, binary string) (firecracker.Version, map[string][]by
 	}
 	r := imagetest.NewRelease(found.Version.String(), image.Arch())
 	r.Files[r.Firecracker()] = program
+	if jailer, err := image.FindJailer(t.Context(), "", found, ""); err == nil { // else as root nothing will boot
+		if r.Files[r.Jailer()], err = os.ReadFile(jailer.Path); err != nil {
+			t.Fatal(err)
+		}
+	}
 	r.List()
 	archives[r.Version] = r.Archive(t)
 	return found.Version, archives
