@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
 	"github.com/smartvm/smartvm"
+	"github.com/smartvm/smartvm/vmconfig"
 )
 
 const fleetFamily = "fleet"
@@ -37,9 +39,9 @@ func fleetArms() []fleetArm {
 			return &rawFleet{lab: l, ready: true}
 		}},
 		{"smartvm", "stop: StopAll that kills at once", func(l *lab) fleet {
-			return &smartFleet{lab: l, opts: smartvm.StopOptions{Grace: kill, TermGrace: kill}}
+			return &smartFleet{lab: l, manager: l.manager, config: (*lab).config, opts: smartvm.StopOptions{Grace: kill, TermGrace: kill}}
 		}},
-		{"smartvm-grace", "stop: StopAll with Ctrl+Alt+Del", func(l *lab) fleet { return &smartFleet{lab: l} }},
+		{"smartvm-grace", "stop: StopAll with Ctrl+Alt+Del", func(l *lab) fleet { return &smartFleet{lab: l, manager: l.manager, config: (*lab).config} }},
 	}
 }
 
@@ -109,14 +111,16 @@ func (f *rawFleet) discard() error {
 }
 
 type smartFleet struct {
-	lab  *lab
-	opts smartvm.StopOptions
+	lab     *lab
+	manager *smartvm.Manager
+	config  func(*lab) vmconfig.Config
+	opts    smartvm.StopOptions
 }
 
 func (f *smartFleet) prepare(int) error { return nil }
 
 func (f *smartFleet) boot(ctx context.Context, _ int) error {
-	vm, err := f.lab.manager.CreateVM("", f.lab.config())
+	vm, err := f.manager.CreateVM("", f.config(f.lab))
 	if err != nil {
 		return err
 	}
@@ -130,19 +134,20 @@ func (f *smartFleet) boot(ctx context.Context, _ int) error {
 	return errors.Join(awaitMarker(console), console.Close())
 }
 
-func (f *smartFleet) stop(ctx context.Context) error { return f.lab.manager.StopAll(ctx, f.opts) }
+func (f *smartFleet) stop(ctx context.Context) error { return f.manager.StopAll(ctx, f.opts) }
 
 func (f *smartFleet) discard() error {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
 	defer cancel()
-	return f.lab.manager.Cleanup(ctx)
+	return f.manager.Cleanup(ctx)
 }
 
 // fleetSample is one fleet from its first spawn to the end of its last VM.
 type fleetSample struct {
 	boot, stop       time.Duration
-	bootCPU, stopCPU time.Duration // of this process
-	peakMiB          float64       // of this process, while it booted
+	bootCPU, stopCPU time.Duration   // of this process
+	peakMiB          float64         // of this process, while it booted
+	spoke            []time.Duration // when each guest had spoken
 }
 
 func (a fleetArm) run(ctx context.Context, l *lab, n, concurrency int) (s fleetSample, err error) {
@@ -151,8 +156,14 @@ func (a fleetArm) run(ctx context.Context, l *lab, n, concurrency int) (s fleetS
 	if err := errors.Join(f.prepare(n), resetPeak()); err != nil {
 		return s, err
 	}
+	s.spoke = make([]time.Duration, n)
 	cpu, began := selfCPU(), time.Now()
-	if err := each(n, concurrency, func(i int) error { return f.boot(ctx, i) }); err != nil {
+	err = each(n, concurrency, func(i int) error {
+		err := f.boot(ctx, i)
+		s.spoke[i] = time.Since(began)
+		return err
+	})
+	if err != nil {
 		return s, err
 	}
 	s.boot, s.bootCPU = time.Since(began), selfCPU()-cpu
@@ -188,18 +199,24 @@ func each(n, concurrency int, do func(int) error) error {
 	return errors.Join(errs...)
 }
 
+// turns are rounds of fleets.
+type turns struct {
+	what                     string // for whoever watches
+	rounds, vms, concurrency int
+}
+
 // fleetTurns runs every arm once per round, in another order in each.
-func fleetTurns(ctx context.Context, l *lab, arms []fleetArm, opts *options) ([][]fleetSample, error) {
+func fleetTurns(ctx context.Context, l *lab, arms []fleetArm, t turns, progress io.Writer) ([][]fleetSample, error) {
 	samples := make([][]fleetSample, len(arms))
-	for round := range opts.rounds {
-		say(opts.progress, "fleet: round %d of %d", round+1, opts.rounds)
+	for round := range t.rounds {
+		say(progress, "%s: round %d of %d", t.what, round+1, t.rounds)
 		for _, i := range l.random.Perm(len(arms)) {
 			if err := pause(ctx, l.random); err != nil {
 				return nil, err
 			}
-			s, err := arms[i].run(ctx, l, opts.fleet, opts.concurrency)
+			s, err := arms[i].run(ctx, l, t.vms, t.concurrency)
 			if err != nil {
-				return nil, fmt.Errorf("fleet %s: %w", arms[i].name, err)
+				return nil, fmt.Errorf("%s, %s: %w", t.what, arms[i].name, err)
 			}
 			samples[i] = append(samples[i], s)
 		}

@@ -42,6 +42,8 @@ const (
 	startLimit = 1.10
 	rateLimit  = 0.90
 	cpuLimit   = 0.6 // ms
+	jailLimit  = 1.10
+	tailLimit  = 2.0
 	stageLimit = 1.10
 	holesLimit = 1.01 // a file system needs some blocks for itself
 	fetchLimit = 1.15
@@ -69,6 +71,7 @@ func (r *report) goals() []Goal {
 				ratioGoal("controller CPU, ms per VM of a fleet", cpuLimit, false, Ratio{f.CPU, f.CPU, f.CPU}))
 		}
 	}
+	goals = append(goals, r.jailGoals()...)
 	for _, s := range r.Staging {
 		if s.Way == methodSelf {
 			allocated := float64(s.Allocated) / (dataMiB * mib)

@@ -33,14 +33,19 @@ const (
 // lab is what all arms share.
 type lab struct {
 	binary   image.Binary
-	memory   string // directory on a tmpfs
-	disk     string // directory on a disk
-	kernel   string
-	manager  *smartvm.Manager
-	random   *rand.Rand // of the order and the gaps; for one goroutine
+	memory   string           // directory on a tmpfs
+	disk     string           // directory on a disk
+	kernel   string           // that only this user may read
+	manager  *smartvm.Manager // without jails
+	random   *rand.Rand       // of the order and the gaps; for one goroutine
 	children children
 	made     int            // raw VMs so far
 	cleanup  []func() error // newest last
+
+	// What the arms with a jail have besides.
+	jailer     image.Binary
+	jailing    *smartvm.Manager
+	openKernel string
 }
 
 func openLab(ctx context.Context, opts *options) (*lab, error) {
@@ -70,17 +75,21 @@ func (l *lab) open(ctx context.Context, opts *options) (err error) {
 	if err := os.WriteFile(l.kernel, hello.Image(), fileMode); err != nil {
 		return err
 	}
-	l.manager, err = smartvm.New(smartvm.Options{
-		DataDir: filepath.Join(l.memory, "data"), RuntimeDir: filepath.Join(l.memory, "run"), FirecrackerPath: opts.firecracker,
-		ReuseAddresses: true,
-	})
-	if err != nil {
+	if l.manager, err = l.newManager("run", opts.firecracker, smartvm.JailOptions{Off: true}); err != nil {
 		return err
 	}
 	l.cleanup = append(l.cleanup, l.closeManager)
 	// The manager asks a binary for its version once in its life, not once for each VM.
 	l.binary, err = l.manager.EnsureBinary(ctx)
 	return err
+}
+
+// newManager makes a manager whose VMs are in a directory of that name.
+func (l *lab) newManager(runtime, firecrackerPath string, jail smartvm.JailOptions) (*smartvm.Manager, error) {
+	return smartvm.New(smartvm.Options{
+		DataDir: filepath.Join(l.memory, "data"), RuntimeDir: filepath.Join(l.memory, runtime), FirecrackerPath: firecrackerPath,
+		ReuseAddresses: true, Jail: jail,
+	})
 }
 
 func (l *lab) tempDir(parent string) (string, error) {
@@ -98,21 +107,24 @@ const cleanupTimeout = time.Minute
 // they are.
 const networksName = ".networks"
 
-func (l *lab) closeManager() error {
+func (l *lab) closeManager() error { return closeManager(l.manager) }
+
+// closeManager undoes what a manager has made, and reports what it forgot.
+func closeManager(m *smartvm.Manager) error {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
 	defer cancel()
-	err := l.manager.Cleanup(ctx)
-	left, lerr := os.ReadDir(l.manager.RuntimeDir())
+	err := m.Cleanup(ctx)
+	left, lerr := os.ReadDir(m.RuntimeDir())
 	for _, entry := range left {
 		if entry.Name() != networksName {
 			err = errors.Join(err, fmt.Errorf("smartvm left %s", entry.Name()))
 		}
 	}
-	networks, nerr := hostnet.List(ctx, l.manager.RuntimeDir())
+	networks, nerr := hostnet.List(ctx, m.RuntimeDir())
 	for i := range networks {
 		err = errors.Join(err, fmt.Errorf("smartvm left the network %s", networks[i].Bridge))
 	}
-	return errors.Join(err, lerr, nerr, l.manager.Close())
+	return errors.Join(err, lerr, nerr, m.Close())
 }
 
 // close undoes everything, and reports what the arms forgot.
@@ -137,24 +149,28 @@ func noChildren() error {
 }
 
 // config is the VM as a user of the library describes it.
-func (l *lab) config() vmconfig.Config {
+func (l *lab) config() vmconfig.Config { return l.configWith(l.kernel) }
+
+func (l *lab) configWith(kernel string) vmconfig.Config {
 	return vmconfig.Config{
-		BootSource:    firecracker.BootSource{KernelImagePath: l.kernel, BootArgs: hello.Mark},
+		BootSource:    firecracker.BootSource{KernelImagePath: kernel, BootArgs: hello.Mark},
 		MachineConfig: &firecracker.MachineConfig{VCPUCount: vcpus, MemSizeMiB: memMiB},
 	}
 }
 
 // file is the same VM as a --config-file; with an interface, unless tap is empty.
-func (l *lab) file(tap string) []byte {
+func (l *lab) file(tap string) []byte { return l.fileWith(l.kernel, tap) }
+
+func (l *lab) fileWith(kernel, tap string) []byte {
 	interfaces := ""
 	if tap != "" {
 		interfaces = `,"network-interfaces":[{"iface_id":"eth0","host_dev_name":"` + tap + `"}]`
 	}
-	return []byte(`{"boot-source":` + l.bootSource() + `,"machine-config":` + machineConfig() + `,"drives":[]` + interfaces + `}`)
+	return []byte(`{"boot-source":` + bootSource(kernel) + `,"machine-config":` + machineConfig() + `,"drives":[]` + interfaces + `}`)
 }
 
-func (l *lab) bootSource() string {
-	return `{"kernel_image_path":` + strconv.Quote(l.kernel) + `,"boot_args":"` + hello.Mark + `"}`
+func bootSource(kernel string) string {
+	return `{"kernel_image_path":` + strconv.Quote(kernel) + `,"boot_args":"` + hello.Mark + `"}`
 }
 
 func machineConfig() string {

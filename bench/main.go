@@ -18,6 +18,10 @@
 // own, so that the host's network is never touched. Their parts can be had one
 // by one: -arms taps,rules,stream,net-starts. Flags say how many TAPs there are
 // in a batch (-taps) and how long a stream is (-stream); -quick makes all small.
+//
+// Jails need root and the jailer that is beside Firecracker. All other arms start
+// Firecracker without one. What belongs to VMs must be on a file system that allows
+// programs and devices, neither noexec nor nodev: the raw jails would not work there.
 package main
 
 import (
@@ -41,6 +45,7 @@ type options struct {
 	rounds      int
 	fleet       int
 	concurrency int
+	crowd       int
 	copies      int
 	taps        int
 	stream      int
@@ -98,6 +103,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	flags.IntVar(&o.rounds, "rounds", 10, "fleets per arm, and batches of TAPs per way")
 	flags.IntVar(&o.fleet, "fleet", 200, "VMs in a fleet")
 	flags.IntVar(&o.concurrency, "concurrency", 32, "VMs of a fleet that start at the same time")
+	flags.IntVar(&o.crowd, "crowd", 100, "jailed VMs that start at the same time")
 	flags.IntVar(&o.copies, "copies", 20, "copies per way of staging, and turns per way with images; the mean leaves none out below 20")
 	flags.IntVar(&o.taps, "taps", 500, "TAPs in the larger batch; the smaller one has a fifth of them")
 	flags.IntVar(&o.stream, "stream", 8, "`MiB` in a stream of small packets; one of large packets has four times as many")
@@ -112,12 +118,12 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		return nil, err
 	}
 	if *quick {
-		o.n, o.rounds, o.fleet, o.concurrency, o.copies, o.taps, o.stream = 5, 1, 8, 4, 1, 20, 2
+		o.n, o.rounds, o.fleet, o.concurrency, o.crowd, o.copies, o.taps, o.stream = 5, 1, 8, 4, 8, 1, 20, 2
 	}
 	if o.firecracker == "" {
 		return nil, errors.New("say where Firecracker is: -firecracker, or SMARTVM_FIRECRACKER")
 	}
-	if o.n < 1 || o.rounds < 1 || o.fleet < 1 || o.concurrency < 1 || o.copies < 1 || o.taps < 2 || o.stream < 1 {
+	if o.n < 1 || o.rounds < 1 || o.fleet < 1 || o.concurrency < 1 || o.crowd < 1 || o.copies < 1 || o.taps < 2 || o.stream < 1 {
 		return nil, errors.New("every count must be at least 1, and that of TAPs 2")
 	}
 	if *arms != "" {
@@ -133,7 +139,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 
 func armNames() []string {
 	names := []string{
-		oneFamily, armFloor, armFair, armReady, armPuts, armPipeline, armSmartvm, fleetFamily, stageFamily, imagesFamily, networkFamily,
+		oneFamily, armFloor, armFair, armReady, armPuts, armPipeline, armSmartvm, fleetFamily,
+		jailFamily, armRawJailed, armSmartJailed, armPrivate, crowdPart, stageFamily, imagesFamily, networkFamily,
 	}
 	return append(names, networkParts()...)
 }
@@ -151,7 +158,7 @@ func measure(ctx context.Context, opts *options) (report *report, err error) {
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
 	report = newReport(l)
-	for _, family := range []func(context.Context, *lab, *options) error{report.one, report.fleets, report.staging, report.images, report.network} {
+	for _, family := range []func(context.Context, *lab, *options) error{report.one, report.fleets, report.jail, report.staging, report.images, report.network} {
 		if err := family(ctx, l, opts); err != nil {
 			return nil, err
 		}

@@ -86,26 +86,29 @@ func byAPI(boot func(v *rawVM, started func()) error) func(context.Context, *lab
 }
 
 func bySmartvm(config func(*lab) vmconfig.Config) func(context.Context, *lab) (sample, error) {
-	return func(ctx context.Context, l *lab) (s sample, err error) {
-		began := time.Now()
-		done := s.begin()
-		vm, err := l.manager.CreateVM("", config(l))
-		if err != nil {
-			return s, err
-		}
-		defer func() { err = errors.Join(err, l.discard(ctx, vm)) }()
-		if err := vm.Start(ctx); err != nil {
-			return s, err
-		}
-		s.started = time.Since(began)
-		console, err := vm.OpenConsole(ctx, smartvm.ConsoleOptions{Follow: true})
-		if err != nil {
-			return s, err
-		}
-		err = awaitMarker(console)
-		done()
-		return s, errors.Join(err, console.Close())
+	return func(ctx context.Context, l *lab) (sample, error) { return start(ctx, l.manager, config(l)) }
+}
+
+// start has a manager start one VM.
+func start(ctx context.Context, m *smartvm.Manager, config vmconfig.Config) (s sample, err error) {
+	began := time.Now()
+	done := s.begin()
+	vm, err := m.CreateVM("", config)
+	if err != nil {
+		return s, err
 	}
+	defer func() { err = errors.Join(err, discard(ctx, m, vm)) }()
+	if err := vm.Start(ctx); err != nil {
+		return s, err
+	}
+	s.started = time.Since(began)
+	console, err := vm.OpenConsole(ctx, smartvm.ConsoleOptions{Follow: true})
+	if err != nil {
+		return s, err
+	}
+	err = awaitMarker(console)
+	done()
+	return s, errors.Join(err, console.Close())
 }
 
 // awaitMarker reads as a program does that looks for something in a stream.
@@ -125,11 +128,11 @@ func (l *lab) newRaw() *rawVM {
 	return &rawVM{lab: l, dir: filepath.Join(l.memory, fmt.Sprintf("raw-%d", l.made))}
 }
 
-func (l *lab) discard(ctx context.Context, vm *smartvm.VM) error {
+func discard(ctx context.Context, m *smartvm.Manager, vm *smartvm.VM) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	err := vm.Cleanup(ctx)
-	l.manager.RemoveVM(vm.ID())
+	m.RemoveVM(vm.ID())
 	return err
 }
 

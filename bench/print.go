@@ -20,6 +20,12 @@ func (r *report) print(out io.Writer) error {
 	if len(r.Fleet) > 0 {
 		r.printFleet(w)
 	}
+	if len(r.Jail) > 0 {
+		r.printJail(w)
+	}
+	if len(r.Crowd) > 0 {
+		r.printCrowd(w)
+	}
 	if len(r.Staging) > 0 {
 		r.printStaging(w)
 	}

@@ -47,9 +47,17 @@ func (v *rawVM) prepare() error {
 	)
 }
 
-// spawn starts Firecracker. Like smartvm it gives it a session of its own, which
-// decides whom the scheduler groups it with.
+// spawn starts Firecracker.
 func (v *rawVM) spawn(more ...string) error {
+	return v.run(append([]string{
+		v.lab.binary.Path, "--api-sock", v.path(socketName), "--id", filepath.Base(v.dir),
+		"--log-path", v.path(logName), "--level", logLevel,
+	}, more...)...)
+}
+
+// run starts a program with the pipe. Like smartvm it gives it a session of its own,
+// which decides whom the scheduler groups it with.
+func (v *rawVM) run(args ...string) error {
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 		return os.NewSyscallError("pipe2", err)
@@ -58,10 +66,6 @@ func (v *rawVM) spawn(more ...string) error {
 	if err != nil {
 		return errors.Join(os.NewSyscallError("open", err), unix.Close(pipe[0]), unix.Close(pipe[1]))
 	}
-	args := append([]string{
-		v.lab.binary.Path, "--api-sock", v.path(socketName), "--id", filepath.Base(v.dir),
-		"--log-path", v.path(logName), "--level", logLevel,
-	}, more...)
 	v.pid, err = v.lab.children.start(args, []uintptr{uintptr(null), uintptr(pipe[1]), uintptr(null)})
 	err = errors.Join(err, unix.Close(null), unix.Close(pipe[1]))
 	if err != nil {

@@ -18,7 +18,7 @@ func request(path, body string) string {
 }
 
 func (l *lab) requests() []string {
-	return []string{request("/machine-config", machineConfig()), request("/boot-source", l.bootSource())}
+	return []string{request("/machine-config", machineConfig()), request("/boot-source", bootSource(l.kernel))}
 }
 
 func instanceStart() string { return request("/actions", `{"action_type":"InstanceStart"}`) }

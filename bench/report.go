@@ -18,6 +18,8 @@ type report struct {
 	Goals   []Goal          `json:"goals"`
 	One     []OneResult     `json:"one_vm"`
 	Fleet   []FleetResult   `json:"fleet"`
+	Jail    []JailResult    `json:"jail"`
+	Crowd   []CrowdResult   `json:"jailed_crowd"`
 	Staging []StageResult   `json:"staging"`
 	Images  []ImageResult   `json:"images"`
 	Network []NetworkResult `json:"network"`
@@ -101,8 +103,8 @@ func newReport(l *lab) *report {
 			Kernel: kernelRelease(), CPU: cpuModel(), Cores: runtime.NumCPU(), Go: runtime.Version(),
 			Firecracker: l.binary.Version.String(), Scheduling: scheduling(), LoadBefore: load(),
 		},
-		Goals: []Goal{}, One: []OneResult{}, Fleet: []FleetResult{}, Staging: []StageResult{}, Images: []ImageResult{},
-		Network: []NetworkResult{}, Notes: []string{},
+		Goals: []Goal{}, One: []OneResult{}, Fleet: []FleetResult{}, Jail: []JailResult{}, Crowd: []CrowdResult{},
+		Staging: []StageResult{}, Images: []ImageResult{}, Network: []NetworkResult{}, Notes: []string{},
 	}
 }
 

@@ -59,7 +59,7 @@ func (r *report) fleets(ctx context.Context, l *lab, opts *options) error {
 		return nil
 	}
 	arms := fleetArms()
-	samples, err := fleetTurns(ctx, l, arms, opts)
+	samples, err := fleetTurns(ctx, l, arms, turns{what: fleetFamily, rounds: opts.rounds, vms: opts.fleet, concurrency: opts.concurrency}, opts.progress)
 	if err != nil {
 		return err
 	}

@@ -38,22 +38,32 @@ const resamples = 4000
 // ratio divides a by b. Their samples of equal index come from one round and
 // are resampled together: what disturbs a round disturbs both.
 func ratio(a, b []float64) Ratio {
+	return compare(a, b, func(a, b float64) float64 { return a / b })
+}
+
+// difference is by how much a is more than b, otherwise it is as ratio.
+func difference(a, b []float64) Ratio {
+	return compare(a, b, func(a, b float64) float64 { return a - b })
+}
+
+func compare(a, b []float64, by func(a, b float64) float64) Ratio {
 	random := newRandom(uint64(len(a)))
 	values := make([]float64, resamples)
 	for i := range values {
-		values[i] = resampled(a, b, random)
+		values[i] = by(resampled(a, b, random))
 	}
-	return Ratio{trimmedMean(a) / trimmedMean(b), quantile(values, 0.025), quantile(values, 0.975)}
+	return Ratio{by(trimmedMean(a), trimmedMean(b)), quantile(values, 0.025), quantile(values, 0.975)}
 }
 
-func resampled(a, b []float64, random *rand.Rand) float64 {
+// resampled returns two trimmed means.
+func resampled(a, b []float64, random *rand.Rand) (meanA, meanB float64) {
 	n := min(len(a), len(b))
 	as, bs := make([]float64, n), make([]float64, n)
 	for i := range n {
 		at := random.IntN(n)
 		as[i], bs[i] = a[at], b[at]
 	}
-	return trimmedMean(as) / trimmedMean(bs)
+	return trimmedMean(as), trimmedMean(bs)
 }
 
 // Summary describes samples.
