@@ -118,8 +118,10 @@ func (s *site) firecracker(id string) (pid string) {
 		lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
 		must(s.t, err)
 		for _, path := range lines {
-			if line, err := os.ReadFile(path); err == nil && strings.Contains(string(line), filepath.Join(s.manager.RuntimeDir(), id, "firecracker.sock")) {
-				return filepath.Base(filepath.Dir(path))
+			pid := filepath.Base(filepath.Dir(path))
+			line, err := os.ReadFile(path)
+			if err == nil && strings.Contains(string(line), "--id\x00"+id+"\x00") && comm(pid) == "firecracker" { // and not its jailer
+				return pid
 			}
 		}
 		select {
