@@ -1,17 +1,13 @@
 package e2e_test
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/smartvm/smartvm"
@@ -20,17 +16,16 @@ import (
 )
 
 func TestVsockConnectsHostAndGuest(t *testing.T) {
-	claims(t, "S5.1", "The host connects to a program that listens in the guest through the vsock's socket, and bytes go both ways unchanged")
-	claims(t, "S5.1", "A guest connects to a program that listens on the host beside the vsock's socket, and bytes go both ways unchanged")
-	path := filepath.Join(shortDir(t), "vsock")
+	claims(t, "S5.1", "DialVsock connects to a program that listens in the guest, and bytes go both ways unchanged")
+	claims(t, "S5.1", "ListenVsock takes the connections of a guest, and bytes go both ways unchanged")
 	s := newSite(t, smartvm.Options{})
 	config := s.config(baseimage.Squashfs)
-	config.Vsock = &firecracker.Vsock{GuestCID: 3, UDSPath: path}
+	config.Vsock = &firecracker.Vsock{GuestCID: 3, UDSPath: filepath.Join(shortDir(t), "vsock")}
 	vm, g := s.boot(config)
 	data := make([]byte, 300_000)
 	_, _ = rand.Read(data)
 
-	if conn, err := dialVsock(t, path, 5000); err == nil {
+	if conn, err := vm.DialVsock(patient(t), 5000); err == nil {
 		t.Error("the host has a connection to a port that nobody listens on")
 		must(t, conn.Close())
 	}
@@ -38,7 +33,7 @@ func TestVsockConnectsHostAndGuest(t *testing.T) {
 	must(t, err)
 	must(t, listener.WaitOutput(patient(t), "listening"))
 	for range 2 {
-		conn, err := dialVsock(t, path, 5000)
+		conn, err := vm.DialVsock(patient(t), 5000)
 		must(t, err)
 		sent := make(chan error, 1)
 		go func() {
@@ -62,7 +57,7 @@ func TestVsockConnectsHostAndGuest(t *testing.T) {
 	if result.Code == 0 {
 		t.Error("the guest has a connection to a port that nobody listens on")
 	}
-	answers := answerVsock(t, path, 6000, data)
+	answers := answerVsock(t, vm, 6000, data)
 	out := output(t, g, "head -c 300000 /dev/urandom >/tmp/data; sha256sum </tmp/data | cut -c -64; vsock connect 6000 </tmp/data | sha256sum | cut -c -64")
 	if want := <-answers + "\n" + hash(data); out != want {
 		t.Errorf("the guest has sent and received\n%s\nwant\n%s", out, want)
@@ -75,34 +70,12 @@ func hash(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// dialVsock connects to a port of a guest, as Firecracker's documentation says
-// (docs/vsock.md): a connection to its socket is passed on once it was asked to.
-func dialVsock(t *testing.T, path string, port int) (net.Conn, error) {
-	t.Helper()
-	conn, err := new(net.Dialer).DialContext(patient(t), "unix", path)
-	must(t, err)
-	deadline, _ := patient(t).Deadline()
-	must(t, conn.SetDeadline(deadline))
-	_, err = fmt.Fprintf(conn, "CONNECT %d\n", port)
-	must(t, err)
-	// The guest sends nothing before it is sent something: no byte of it is lost here.
-	line, err := bufio.NewReader(conn).ReadString('\n')
-	if err == nil && !strings.HasPrefix(line, "OK ") {
-		err = fmt.Errorf("vsock answers %q", line)
-	}
-	if err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return conn, nil
-}
-
 // answerVsock answers the first connection of the guest to a port with the data, when
 // it has read as much. It returns a channel with the hash of what it has read. An end
 // of what the guest sends would not be seen: Firecracker passes no half-close on.
-func answerVsock(t *testing.T, path string, port int, data []byte) <-chan string {
+func answerVsock(t *testing.T, vm *smartvm.VM, port uint32, data []byte) <-chan string {
 	t.Helper()
-	l, err := net.Listen("unix", fmt.Sprintf("%s_%d", path, port))
+	l, err := vm.ListenVsock(port)
 	must(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	received := make(chan string, 1)
