@@ -15,6 +15,7 @@ func TestDocumentListsTheClaimsOfAllReports(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"claims-1.json": `{"claims":[{"contract":"S10.2","text":"c","test":"TestC","passed":true}],"firecracker":["v1.12.1"],"guests":["6.1"]}`,
+		"claims-0.json": `{"claims":[{"contract":"S3.3, S3.9","text":"a","test":"TestA","passed":true}]}`, // the same, seen from elsewhere
 		"claims-2.json": `{"claims":[{"contract":"S3.4","text":"b","test":"TestB","passed":true},{"contract":"S3.3, S3.9","text":"a","test":"TestA","passed":false}],
 			"firecracker":["v1.12.1"],"kernels":["6.18"]}`,
 	} {
