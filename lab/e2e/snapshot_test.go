@@ -188,7 +188,9 @@ func copyData(t *testing.T, to, from string) {
 		_, err = io.Copy(io.NewOffsetWriter(out, start), io.NewSectionReader(in, start, end-start))
 		must(t, err)
 	}
-	must(t, out.Close())
+	info, err := in.Stat()
+	must(t, err)
+	must(t, errors.Join(out.Truncate(info.Size()), out.Close())) // it may end with a hole
 }
 
 // size is how much room a file takes on its disk, in bytes.
