@@ -161,6 +161,13 @@ func (s *sightings) more(p probe, count int) {
 func (s *sightings) stop() []probe {
 	s.t.Helper()
 	s.Stop(s.t)
+	return s.kinds()
+}
+
+// kinds returns what was seen so far.
+func (s *sightings) kinds() []probe {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return slices.SortedFunc(maps.Keys(s.count), func(a, b probe) int { return strings.Compare(a.String(), b.String()) })
 }
 

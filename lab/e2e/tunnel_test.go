@@ -115,6 +115,7 @@ func (w *world) suffer(n *hostnet.Network, g *guest.Guest, tap hostnet.TAP, o ou
 	if got := connecting.Result(); got.Stdout != "" || got.Code == 0 {
 		t.Errorf("%s, and yet there is an answer: %+v", o.what, got)
 	}
+	wantOnly(t, o.what+": by the default route", leaving.kinds(), own) // what follows may wait for what never comes
 	if faults, err := n.Check(patient(t)); err != nil || len(faults) == 0 {
 		t.Errorf("%s, and Check finds no fault (%v)", o.what, err)
 	}
@@ -127,11 +128,17 @@ func (w *world) suffer(n *hostnet.Network, g *guest.Guest, tap hostnet.TAP, o ou
 	wantReached(t, g, "tcp", exampleIP+":80", exitIP)
 	pings.stop()
 	answers.stop()
-	if got := leaving.stop(); len(got) != 1 || got[0] != own {
-		t.Errorf("%s: by the default route leave %v, want %v only, that of the host", o.what, got, own)
-	}
+	wantOnly(t, o.what+", and is repaired: by the default route", leaving.stop(), own)
 	if faults, err := n.Check(patient(t)); err != nil || len(faults) > 0 {
 		t.Errorf("%s, and after the repair there is %+v (%v)", o.what, faults, err)
+	}
+}
+
+// wantOnly wants one kind of packets to have been seen.
+func wantOnly(t *testing.T, where string, got []probe, want probe) {
+	t.Helper()
+	if len(got) != 1 || got[0] != want {
+		t.Errorf("%s go %v, want %v only", where, got, want)
 	}
 }
 
@@ -172,9 +179,7 @@ func TestGuestsTrafficTakesTheTunnelAndNeverAnotherWay(t *testing.T) {
 		serve(t, g)
 		wantVisitor(t, w.internet, uplinkIP+":8080", routerIP)
 		wantReached(t, g, guests.network, guests.to, exitIP)
-		if got := inTunnel.stop(); len(got) != 1 || got[0] != guests {
-			t.Errorf("in the tunnel are %v, want %v only: neither the host nor answers of a forwarded port", got, guests)
-		}
+		wantOnly(t, "in the tunnel", inTunnel.stop(), guests) // neither the host nor answers of a forwarded port
 
 		n := s.manager.Network()
 		for _, o := range []outage{
