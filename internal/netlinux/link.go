@@ -11,7 +11,7 @@ type Link struct {
 	Kind string
 	// Owner is the user who may open a TAP, -1 when there is none.
 	Owner int
-	// Carrier of a TAP tells that a process has it open.
+	// Carrier of a TAP tells that a process has it open. A tunnel always has it.
 	Carrier bool
 	// MTU in bytes.
 	MTU int

@@ -133,7 +133,7 @@ func TestAddWireGuardMakesATunnelThatWorks(t *testing.T) {
 		w := netplan.WireGuard{Name: "svwg0", Tunnel: tunnel, MTU: 1380}
 		index, err := h.AddWireGuard(t.Context(), w, mark)
 		must(t, err)
-		want := netlinux.Link{Name: "svwg0", Owner: -1, Index: index, Alias: mark, Kind: "wireguard", MTU: 1380, Up: true}
+		want := netlinux.Link{Name: "svwg0", Owner: -1, Index: index, Alias: mark, Kind: "wireguard", MTU: 1380, Carrier: true, Up: true}
 		if got, err := h.Link("svwg0"); err != nil || got != want {
 			t.Errorf("link %+v, %v, want %+v", got, err, want)
 		}
