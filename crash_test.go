@@ -6,26 +6,26 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/smartvm/smartvm"
+	"github.com/smartvm/smartvm/internal/fault/faulttest"
 	"github.com/smartvm/smartvm/internal/hello"
 	"github.com/smartvm/smartvm/internal/hosttest"
+	"github.com/smartvm/smartvm/internal/proc"
 )
 
 // crashScene is what a controller works with.
 type crashScene struct {
-	program               string
-	runtime, data         string
-	kernel, drive, vsock  string
-	firecracker, pointLog string
-	more                  []string // further arguments of the program
+	program              string
+	runtime, data        string
+	kernel, drive, vsock string
+	firecracker          string
+	more                 []string // further arguments of the program
 }
 
 func newCrashScene(t *testing.T) *crashScene {
@@ -45,13 +45,9 @@ func newCrashScene(t *testing.T) *crashScene {
 		t.Fatal(err)
 	}
 	s := &crashScene{
-		program: filepath.Join(dir, "controller"), runtime: filepath.Join(runtime, "r"), data: filepath.Join(dir, "data"),
+		program: faulttest.Build(t, "testdata/controller"), runtime: filepath.Join(runtime, "r"), data: filepath.Join(dir, "data"),
 		drive: filepath.Join(dir, "disk"), vsock: filepath.Join(runtime, "v.sock"),
-		firecracker: firecracker, pointLog: filepath.Join(dir, "points"),
-	}
-	build := exec.Command("go", "build", "-tags", "faultpoint", "-o", s.program, "./testdata/controller")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the controller: %v\n%s", err, out)
+		firecracker: firecracker,
 	}
 	if err := os.WriteFile(s.drive, make([]byte, 1<<20), 0o600); err != nil {
 		t.Fatal(err)
@@ -78,23 +74,10 @@ func (s *crashScene) cacheKernel(t *testing.T) {
 // was killed there and which point that was.
 func (s *crashScene) run(t *testing.T, grace string, n int) (point string, killed bool) {
 	t.Helper()
-	if err := os.Remove(s.pointLog); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(s.program, append([]string{s.runtime, s.data, s.kernel, s.drive, s.vsock, grace}, s.more...)...)
-	cmd.Env = append(os.Environ(), "SMARTVM_FAULT="+strconv.Itoa(n), "SMARTVM_FAULT_LOG="+s.pointLog, "SMARTVM_FIRECRACKER="+s.firecracker)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	err := cmd.Run()
-	points, _ := os.ReadFile(s.pointLog)
-	lines := strings.Split(strings.TrimSpace(string(points)), "\n")
-	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signal() == syscall.SIGKILL {
-		return lines[len(lines)-1], true
-	}
-	if err != nil {
-		t.Fatalf("controller: %v\n%s", err, stderr.String())
-	}
-	return "", false
+	return faulttest.Run(t, n, proc.Command{
+		Path: s.program, Args: append([]string{s.runtime, s.data, s.kernel, s.drive, s.vsock, grace}, s.more...),
+		Env: []string{"SMARTVM_FIRECRACKER=" + s.firecracker},
+	})
 }
 
 // recover does what the next process does: adopt what runs, collect the rest. A

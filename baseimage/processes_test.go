@@ -17,17 +17,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/smartvm/smartvm/baseimage"
+	"github.com/smartvm/smartvm/internal/fault/faulttest"
+	"github.com/smartvm/smartvm/internal/proc"
 )
-
-// buildUser makes the program of testdata/user, which can be killed at each point.
-func buildUser(t *testing.T) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "user")
-	if out, err := exec.Command("go", "build", "-tags", "faultpoint", "-o", program, "./testdata/user").CombinedOutput(); err != nil {
-		t.Fatalf("build the user: %v\n%s", err, out)
-	}
-	return program
-}
 
 // scene is a cache in which a killed process is at work.
 type scene struct {
@@ -39,7 +31,7 @@ type scene struct {
 // and the next call makes everything right.
 func TestNextCallRepairsWhatAKilledOneLeft(t *testing.T) {
 	t.Parallel()
-	program := buildUser(t)
+	program := faulttest.Build(t, "testdata/user")
 	for _, tt := range []struct {
 		name string
 		verb string
@@ -82,7 +74,7 @@ func TestNextCallRepairsWhatAKilledOneLeft(t *testing.T) {
 				if tt.arg != nil {
 					arg = tt.arg(s)
 				}
-				point, killed := runUser(t, program, n, tt.verb, s.cache, arg)
+				point, killed := faulttest.Run(t, n, proc.Command{Path: program, Args: []string{tt.verb, s.cache, arg}})
 				if !killed {
 					break
 				}
@@ -101,27 +93,6 @@ func fillWith(t *testing.T, s *scene) {
 	store := open(t, baseimage.Options{CacheDir: s.cache})
 	ensure(t, store, s.project.request())
 	shut(t, store)
-}
-
-// runUser lets the program go as far as its nth point, and reports whether it was
-// killed there and which point that was.
-func runUser(t *testing.T, program string, n int, args ...string) (point string, killed bool) {
-	t.Helper()
-	log := filepath.Join(t.TempDir(), "points")
-	cmd := exec.Command(program, args...)
-	cmd.Env = append(os.Environ(), "SMARTVM_FAULT="+strconv.Itoa(n), "SMARTVM_FAULT_LOG="+log)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	err := cmd.Run()
-	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signal() == syscall.SIGKILL {
-		points, _ := os.ReadFile(log)
-		lines := strings.Split(strings.TrimSpace(string(points)), "\n")
-		return lines[len(lines)-1], true
-	}
-	if err != nil {
-		t.Fatalf("user %v: %v\n%s", args, err, stderr.String())
-	}
-	return "", false
 }
 
 func (s *scene) recover(t *testing.T, when string) {
@@ -165,7 +136,7 @@ func TestProcessesThatShareACacheLoseNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	program, cache := buildUser(t), cacheDir(t)
+	program, cache := faulttest.Build(t, "testdata/user"), cacheDir(t)
 	var manifests []string
 	for i := range 4 {
 		manifests = append(manifests, editions(t, "shared-"+strconv.Itoa(i)))

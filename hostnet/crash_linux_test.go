@@ -1,48 +1,35 @@
 package hostnet_test
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 
 	"github.com/smartvm/smartvm/hostnet"
+	"github.com/smartvm/smartvm/internal/fault/faulttest"
 	"github.com/smartvm/smartvm/internal/hosttest"
 	"github.com/smartvm/smartvm/internal/ledger"
 	"github.com/smartvm/smartvm/internal/netlinux"
 	"github.com/smartvm/smartvm/internal/nettest"
+	"github.com/smartvm/smartvm/internal/proc"
 	"github.com/smartvm/smartvm/internal/ruleset"
 	"github.com/smartvm/smartvm/netconfig"
 )
 
-// controller builds the program that is killed. It is done before a test is isolated,
-// once for all its hosts.
-func controller(t *testing.T) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "controller")
-	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "faultpoint", "-o", program, "./testdata/controller")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the controller: %v\n%s", err, out)
-	}
-	return program
-}
-
 // crashSite is a host on which a controller is killed.
 type crashSite struct {
-	host              *nettest.Namespace
-	program, pointLog string
-	runtime           string // of the controller
-	before            nettest.Snapshot
+	host    *nettest.Namespace
+	program string
+	runtime string // of the controller
+	before  nettest.Snapshot
 }
 
 const crashTunnel = "tun-crash"
@@ -51,9 +38,8 @@ const crashTunnel = "tun-crash"
 // drops what it does not know.
 func newCrashSite(t *testing.T, program string) *crashSite {
 	t.Helper()
-	dir := t.TempDir()
 	s := &crashSite{
-		host: nettest.Host(t), program: program, pointLog: filepath.Join(dir, "points"), runtime: filepath.Join(dir, "run"),
+		host: nettest.Host(t), program: program, runtime: filepath.Join(t.TempDir(), "run"),
 	}
 	if err := os.Mkdir(s.runtime, 0o700); err != nil {
 		t.Fatal(err)
@@ -87,23 +73,7 @@ func newCrashSite(t *testing.T, program string) *crashSite {
 // killed there and which point that was.
 func (s *crashSite) run(t *testing.T, n int) (point string, killed bool) {
 	t.Helper()
-	if err := os.Remove(s.pointLog); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), s.program, "life", s.runtime, crashTunnel)
-	cmd.Env = append(os.Environ(), "SMARTVM_FAULT="+strconv.Itoa(n), "SMARTVM_FAULT_LOG="+s.pointLog)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	err := cmd.Run()
-	points, _ := os.ReadFile(s.pointLog)
-	lines := strings.Split(strings.TrimSpace(string(points)), "\n")
-	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signal() == syscall.SIGKILL {
-		return lines[len(lines)-1], true
-	}
-	if err != nil {
-		t.Fatalf("controller, with point %d in view: %v\n%s", n, err, stderr.String())
-	}
-	return "", false
+	return faulttest.Run(t, n, proc.Command{Path: s.program, Args: []string{"life", s.runtime, crashTunnel}})
 }
 
 // collect is what a manager's GC does: it releases the ledgers of VMs that are gone.
@@ -201,7 +171,7 @@ const crashShards = 4
 func TestNetworkOfKilledProcessLeavesNothing(t *testing.T) {
 	t.Parallel()
 	hosttest.Need(t, hosttest.Root)
-	program := controller(t)
+	program := faulttest.Build(t, "testdata/controller")
 	for first := range crashShards {
 		t.Run(strconv.Itoa(first+1), func(t *testing.T) {
 			t.Parallel()
@@ -220,7 +190,7 @@ func TestNetworkOfKilledProcessLeavesNothing(t *testing.T) {
 func TestNetworkOfKilledProcessLeavesOthersAlone(t *testing.T) {
 	t.Parallel()
 	hosttest.Need(t, hosttest.Root)
-	program := controller(t)
+	program := faulttest.Build(t, "testdata/controller")
 	nettest.Isolated(t, func(t *testing.T) {
 		s := newCrashSite(t, program)
 		other := filepath.Join(t.TempDir(), "other")

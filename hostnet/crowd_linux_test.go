@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/smartvm/smartvm/internal/fault/faulttest"
 	"github.com/smartvm/smartvm/internal/hosttest"
 	"github.com/smartvm/smartvm/internal/nettest"
 )
@@ -12,7 +13,7 @@ import (
 func TestNetworkIsMadeAnewWhileItGoes(t *testing.T) {
 	t.Parallel()
 	hosttest.Need(t, hosttest.Root)
-	program := controller(t)
+	program := faulttest.Build(t, "testdata/controller")
 	nettest.Isolated(t, func(t *testing.T) {
 		const processes, rounds = 3, 6
 		s := newGround(t)

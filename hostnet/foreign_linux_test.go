@@ -7,6 +7,7 @@ import (
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/hostnet"
+	"github.com/smartvm/smartvm/internal/fault/faulttest"
 	"github.com/smartvm/smartvm/internal/hosttest"
 	"github.com/smartvm/smartvm/internal/nettest"
 )
@@ -94,7 +95,7 @@ func TestForwardingThatSomebodyElseHasSwitchedOffStaysOff(t *testing.T) {
 func TestNetworkOfAnotherNamespaceIsNotTakenForThisOne(t *testing.T) {
 	t.Parallel()
 	hosttest.Need(t, hosttest.Root)
-	program := controller(t)
+	program := faulttest.Build(t, "testdata/controller")
 	nettest.Isolated(t, func(t *testing.T) {
 		hosttest.Need(t, hosttest.Tool("unshare"))
 		s := newGround(t)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/smartvm/smartvm/hostnet"
+	"github.com/smartvm/smartvm/internal/fault/faulttest"
 	"github.com/smartvm/smartvm/internal/hosttest"
 	"github.com/smartvm/smartvm/internal/ledger"
 	"github.com/smartvm/smartvm/internal/nettest"
@@ -68,7 +69,7 @@ func (s *ground) hasLink(name string) bool {
 func TestManyProcessesShareANetworkWithoutCollision(t *testing.T) {
 	t.Parallel()
 	hosttest.Need(t, hosttest.Root)
-	program := controller(t)
+	program := faulttest.Build(t, "testdata/controller")
 	nettest.Isolated(t, func(t *testing.T) {
 		const processes, each = 4, 50
 		s := newGround(t)
@@ -110,7 +111,7 @@ func TestManyProcessesShareANetworkWithoutCollision(t *testing.T) {
 func TestNetworkGoesWithTheLastOfTwoProcesses(t *testing.T) {
 	t.Parallel()
 	hosttest.Need(t, hosttest.Root)
-	program := controller(t)
+	program := faulttest.Build(t, "testdata/controller")
 	nettest.Isolated(t, func(t *testing.T) {
 		s := newGround(t)
 		a, b := s.user(t, program, "a", 1), s.user(t, program, "b", 1)

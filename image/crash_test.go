@@ -1,63 +1,35 @@
 package image_test
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/smartvm/smartvm/image"
 	"github.com/smartvm/smartvm/image/imagetest"
+	"github.com/smartvm/smartvm/internal/fault/faulttest"
+	"github.com/smartvm/smartvm/internal/proc"
 )
-
-// installer builds the program that is killed.
-func installer(t *testing.T) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "installer")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-tags", "faultpoint", "-o", program, "./testdata/installer").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return program
-}
 
 // killAt runs the program up to its nth point. It returns the name of the point,
 // or "" when the program has come to its end.
 func killAt(t *testing.T, n int, program string, args ...string) string {
 	t.Helper()
-	points := filepath.Join(t.TempDir(), "points")
-	cmd := exec.CommandContext(t.Context(), program, args...)
-	cmd.Env = append(os.Environ(), fmt.Sprint("SMARTVM_FAULT=", n), "SMARTVM_FAULT_LOG="+points, "NO_PROXY=*")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	err := cmd.Run()
-	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signal() == syscall.SIGKILL {
-		names, err := os.ReadFile(points)
-		if err != nil {
-			t.Fatal(err)
-		}
-		lines := strings.Fields(strings.ReplaceAll(string(names), " ", "_"))
-		return lines[len(lines)-1]
-	}
-	if err != nil {
-		t.Fatalf("%v\n%s", err, stderr.String())
-	}
-	return ""
+	point, _ := faulttest.Run(t, n, proc.Command{Path: program, Args: args, Env: []string{"NO_PROXY=*"}})
+	return point
 }
 
 // Wherever the kill comes, no Firecracker is there without its jailer and both
 // are whole, and the next call puts everything right.
 func TestReleaseSurvivesKillAtEveryPoint(t *testing.T) {
 	t.Parallel()
-	program := installer(t)
+	program := faulttest.Build(t, "testdata/installer")
 	r := imagetest.NewRelease("v1.12.1", image.Arch())
-	installing := []string{"install:_archive", "install:_unpacked", "install:_recorded", "install:_placed_" + r.Jailer(), "install:_placed_" + r.Firecracker()}
+	installing := []string{"install: archive", "install: unpacked", "install: recorded", "install: placed " + r.Jailer(), "install: placed " + r.Firecracker()}
 	t.Run("from the download on", func(t *testing.T) {
 		t.Parallel()
 		killInstaller(t, program, r, func(*scene) {})
@@ -115,7 +87,7 @@ func killInstaller(t *testing.T, program string, r *imagetest.Release, prepare f
 
 func TestRootfsSurvivesKillAtEveryPoint(t *testing.T) {
 	t.Parallel()
-	program := installer(t)
+	program := faulttest.Build(t, "testdata/installer")
 	source := filepath.Join(t.TempDir(), "source")
 	if err := os.WriteFile(source, kernel, 0o600); err != nil {
 		t.Fatal(err)
@@ -130,14 +102,14 @@ func TestRootfsSurvivesKillAtEveryPoint(t *testing.T) {
 			}
 			kills++
 			path := image.RootfsPath(s.opts.DataDir, "disk")
-			if _, err := os.Stat(path); (err == nil) != (point == "draft:_named") {
+			if _, err := os.Stat(path); (err == nil) != (point == "draft: named") {
 				t.Errorf("%s killed at %s: %v", what, point, err)
 			}
 			err := second(s.Store(t).CloneRootfs(t.Context(), source, "other"))
 			if err := errors.Join(err, os.Remove(image.RootfsPath(s.opts.DataDir, "other"))); err != nil {
 				t.Errorf("%s killed at %s: %v", what, point, err)
 			}
-			if tree := s.tree(t); len(tree) > 1 || len(tree) == 1 && point != "draft:_named" {
+			if tree := s.tree(t); len(tree) > 1 || len(tree) == 1 && point != "draft: named" {
 				t.Errorf("%s killed at %s: a later call leaves %d files", what, point, len(tree))
 			}
 		}

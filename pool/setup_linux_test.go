@@ -17,6 +17,7 @@ import (
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/hostnet"
 	"github.com/smartvm/smartvm/internal/acl"
+	"github.com/smartvm/smartvm/internal/fault/faulttest"
 	"github.com/smartvm/smartvm/internal/nettest"
 	"github.com/smartvm/smartvm/internal/proc"
 	"github.com/smartvm/smartvm/netconfig"
@@ -206,7 +207,7 @@ func TestPoolOfBeforeAStartOfTheHostIsMadeAnew(t *testing.T) {
 	t.Parallel()
 	program := ""
 	if os.Getuid() == 0 {
-		program = administrator(t)
+		program = faulttest.Build(t, "testdata/administrator")
 	}
 	nettest.Isolated(t, func(t *testing.T) {
 		s := newScene(t)

@@ -4,46 +4,24 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"syscall"
 	"testing"
 
+	"github.com/smartvm/smartvm/internal/fault/faulttest"
 	"github.com/smartvm/smartvm/internal/fetch"
 	"github.com/smartvm/smartvm/internal/fetch/fetchtest"
+	"github.com/smartvm/smartvm/internal/proc"
 )
 
 // killed runs the fetcher as far as its nth point, and reports whether it was
 // killed there and which point that was.
 func (s *scene) killed(program string, src fetch.Source, n int) (point string, killed bool) {
 	s.Helper()
-	points := filepath.Join(s.TempDir(), "points")
-	cmd := exec.Command(program, s.dir.Name(), "name", src.URL, src.SHA256)
-	cmd.Env = append(os.Environ(), "SMARTVM_FAULT="+strconv.Itoa(n), "SMARTVM_FAULT_LOG="+points)
-	out, err := cmd.CombinedOutput()
-	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signal() == syscall.SIGKILL {
-		text, err := os.ReadFile(points)
-		if err != nil {
-			s.Fatal(err)
-		}
-		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-		return lines[len(lines)-1], true
-	}
-	if err != nil {
-		s.Fatalf("fetcher: %v\n%s", err, out)
-	}
-	return "", false
+	return faulttest.Run(s, n, proc.Command{Path: program, Args: []string{s.dir.Name(), "name", src.URL, src.SHA256}})
 }
 
 func TestKillAtEveryPointLeavesNothingHalfAndTheNextCallRepairs(t *testing.T) {
 	t.Parallel()
-	program := filepath.Join(t.TempDir(), "fetcher")
-	if out, err := exec.Command("go", "build", "-tags", "faultpoint", "-o", program, "./testdata/fetcher").CombinedOutput(); err != nil {
-		t.Fatalf("build the fetcher: %v\n%s", err, out)
-	}
+	program := faulttest.Build(t, "testdata/fetcher")
 	local := randomBytes(100) // one piece, so that the points are the same each time
 	path := writeFile(t, local)
 	for name, known := range map[string]bool{"with a hash": true, "without": false} {

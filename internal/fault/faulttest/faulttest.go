@@ -1,0 +1,62 @@
+// Package faulttest is for tests that kill a program at each of its fault points; see
+// package fault. Only test files import it.
+package faulttest
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/proc"
+)
+
+// Build builds a program, given by its directory below the test's, with the points in
+// it, and returns its path.
+func Build(tb testing.TB, dir string) string {
+	tb.Helper()
+	program := filepath.Join(tb.TempDir(), filepath.Base(dir))
+	goTool, err := proc.Find("go", "golang")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	err = proc.Run(tb.Context(), proc.Command{
+		Path: goTool, Args: []string{"build", "-tags", "faultpoint", "-o", program, "./" + dir}, Env: os.Environ(), Dir: here,
+	})
+	if err != nil {
+		tb.Fatalf("build %s: %v", dir, err)
+	}
+	return program
+}
+
+// Run lets a program go as far as its nth point, and reports whether it was killed
+// there and which point that was. Its environment is that of this process and what the
+// command has.
+func Run(tb testing.TB, n int, c proc.Command) (point string, killed bool) {
+	tb.Helper()
+	log := filepath.Join(tb.TempDir(), "points")
+	c.Env = slices.Concat(os.Environ(), c.Env, []string{"SMARTVM_FAULT=" + strconv.Itoa(n), "SMARTVM_FAULT_LOG=" + log})
+	err := proc.Run(tb.Context(), c)
+	if err == nil {
+		return "", false
+	}
+	if end, ended := errors.AsType[*proc.ExitError](err); !ended || end.Status.Signal != int(unix.SIGKILL) {
+		tb.Fatalf("%s, with point %d in view: %v", filepath.Base(c.Path), n, err)
+	}
+	points, err := os.ReadFile(log)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		tb.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(points)), "\n")
+	return lines[len(lines)-1], true
+}
