@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/mountinfo"
 )
 
 // errNoDisk is about a file that is on no disk of this host.
@@ -45,7 +46,7 @@ func LimitFiles(files []string, r Rates) ([]DiskLimit, error) {
 }
 
 // diskOf finds the whole disk behind a file.
-func diskOf(path string, mounts []mount) (Disk, error) {
+func diskOf(path string, mounts []mountinfo.Mount) (Disk, error) {
 	var st unix.Statx_t
 	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_TYPE|unix.STATX_MNT_ID, &st); err != nil {
 		return Disk{}, &os.PathError{Op: "statx", Path: path, Err: err}
@@ -66,13 +67,13 @@ func diskOf(path string, mounts []mount) (Disk, error) {
 
 // mountedFrom is the device that a mount was made of, for btrfs: its files tell the
 // number of a subvolume. If it is made of several devices, this is the first.
-func mountedFrom(id uint64, mounts []mount) (Disk, error) {
+func mountedFrom(id uint64, mounts []mountinfo.Mount) (Disk, error) {
 	for _, m := range mounts {
-		if uint64(m.id) != id || m.kind != "btrfs" {
+		if uint64(m.ID) != id || m.Kind != "btrfs" {
 			continue
 		}
 		var st unix.Statx_t
-		if unix.Statx(unix.AT_FDCWD, m.source, 0, unix.STATX_TYPE, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFBLK {
+		if unix.Statx(unix.AT_FDCWD, m.Source, 0, unix.STATX_TYPE, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFBLK {
 			return Disk{st.Rdev_major, st.Rdev_minor}, nil
 		}
 	}

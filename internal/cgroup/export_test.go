@@ -20,7 +20,7 @@ func TreeOf(mountinfo string, inner bool, controllers ...string) *Tree {
 func Points(mountinfo string) []string {
 	var out []string
 	for _, m := range parseMounts(mountinfo) {
-		out = append(out, m.kind+" "+m.point)
+		out = append(out, m.Kind+" "+m.Point)
 	}
 	return out
 }

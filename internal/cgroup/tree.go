@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/mountinfo"
 )
 
 // Tree is where the groups of version 2 are on this host.
@@ -32,15 +33,15 @@ func Find() (*Tree, error) {
 		return nil, failure("find cgroups", "", err)
 	}
 	for _, m := range mounts {
-		if m.kind != "cgroup2" {
+		if m.Kind != "cgroup2" {
 			continue
 		}
-		t, err := look(m.point)
+		t, err := look(m.Point)
 		if errors.Is(err, errHidden) {
 			continue
 		}
 		if err != nil {
-			return nil, failure("look at cgroups", m.point, err)
+			return nil, failure("look at cgroups", m.Point, err)
 		}
 		t.old = oldControllers(mounts)
 		return t, nil
@@ -94,18 +95,18 @@ func openTree(point string) (*os.Root, error) {
 
 // oldControllers tells where version 1 has the controllers that limits use. A
 // controller is in one version only.
-func oldControllers(mounts []mount) map[string]string {
+func oldControllers(mounts []mountinfo.Mount) map[string]string {
 	old := map[string]string{}
 	for _, m := range mounts {
-		if m.kind != "cgroup" {
+		if m.Kind != "cgroup" {
 			continue
 		}
-		for _, name := range m.holderOptions {
+		for _, name := range m.Super {
 			switch name {
 			case "cpu", "memory", "pids":
-				old[name] = m.point
+				old[name] = m.Point
 			case "blkio": // what io was called
-				old["io"] = m.point
+				old["io"] = m.Point
 			}
 		}
 	}

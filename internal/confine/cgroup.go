@@ -69,11 +69,7 @@ func (r *Report) readCgroups(_ context.Context, dir proc.Dir) error {
 	if err != nil {
 		return err
 	}
-	list, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return err
-	}
-	mounts, err := mountinfo.Parse(bytes.NewReader(list))
+	mounts, err := mountinfo.Own()
 	if err != nil {
 		return err
 	}

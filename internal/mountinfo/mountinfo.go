@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -33,7 +34,7 @@ func Parse(r io.Reader) ([]Mount, error) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, longestLine)
 	for lines.Scan() {
-		m, err := parseLine(lines.Text())
+		m, err := ParseLine(lines.Text())
 		if err != nil {
 			return nil, err
 		}
@@ -42,9 +43,19 @@ func Parse(r io.Reader) ([]Mount, error) {
 	return mounts, lines.Err()
 }
 
-// parseLine reads "27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw": any
+// Own reads the mounts of this process.
+func Own() ([]Mount, error) {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return Parse(f)
+}
+
+// ParseLine reads "27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw": any
 // number of fields may stand before the dash.
-func parseLine(line string) (Mount, error) {
+func ParseLine(line string) (Mount, error) {
 	fields := strings.Split(line, " ")
 	const dashAtLeast, afterDash = 6, 3
 	dash := slices.Index(fields, "-")
