@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
@@ -167,13 +166,8 @@ func inNetNS(path string, f func(*netlinux.Host) error) error {
 		return there()
 	}
 	return proc.OnThread(func() error {
-		ns, err := os.Open(path)
-		if err != nil {
+		if err := proc.EnterNamespace(path, unix.CLONE_NEWNET); err != nil {
 			return err
-		}
-		defer ns.Close()
-		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			return &os.PathError{Op: "enter network namespace", Path: path, Err: err}
 		}
 		return there()
 	})

@@ -13,18 +13,11 @@ import (
 type namespace struct{ file *os.File }
 
 func newNamespace() (*namespace, error) {
-	n := &namespace{}
-	err := proc.OnThread(func() (err error) {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return os.NewSyscallError("unshare", err)
-		}
-		n.file, err = os.Open("/proc/thread-self/ns/net")
-		return err
-	})
+	file, err := proc.NewNetwork()
 	if err != nil {
 		return nil, err
 	}
-	return n, nil
+	return &namespace{file}, nil
 }
 
 func (n *namespace) close() error { return n.file.Close() }

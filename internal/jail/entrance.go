@@ -186,18 +186,10 @@ func (e *Entrance) mapOwner(tree *os.File, path string, st *unix.Stat_t) error {
 	return nil
 }
 
-// placeholder makes the empty file that a mount covers.
+// placeholder makes the empty file that a mount covers, unless it is there. Its
+// directory is looked for in the root: what runs in a jail may have put a link in its
+// place.
 func (e *Entrance) placeholder(inside string) error {
-	err := e.mknod(inside, unix.S_IFREG|0o600, 0)
-	if errors.Is(err, os.ErrExist) {
-		return nil
-	}
-	return err
-}
-
-// mknod makes a file without content. Its directory is looked for in the root: what
-// runs in a jail may have put a link in its place.
-func (e *Entrance) mknod(inside string, mode uint32, device int) error {
 	dir := e.dir
 	if parent := filepath.Dir(inside); parent != "." {
 		var err error
@@ -206,8 +198,9 @@ func (e *Entrance) mknod(inside string, mode uint32, device int) error {
 		}
 		defer dir.Close()
 	}
-	if err := unix.Mknodat(int(dir.Fd()), filepath.Base(inside), mode, device); err != nil {
-		return &os.PathError{Op: "mknod", Path: filepath.Join(e.jail.Root, inside), Err: err}
+	err := unix.Mknodat(int(dir.Fd()), filepath.Base(inside), unix.S_IFREG|0o600, 0)
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return &os.PathError{Op: "mknod", Path: e.jail.Path(inside), Err: err}
 	}
 	return nil
 }
@@ -230,7 +223,7 @@ func (e *Entrance) node(inside string, st *unix.Stat_t, access Access) error {
 	}
 	defer at.Close()
 	if err := unix.Mknodat(int(at.Fd()), name, unix.S_IFBLK, int(st.Rdev)); err != nil {
-		return &os.PathError{Op: "mknod", Path: filepath.Join(e.jail.Root, inside), Err: err}
+		return &os.PathError{Op: "mknod", Path: e.jail.Path(inside), Err: err}
 	}
 	return errors.Join(dir.Lchown(name, 0, e.jail.GID), dir.Chmod(name, mode)) // which no umask takes from
 }

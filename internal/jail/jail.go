@@ -34,6 +34,9 @@ func New(base, program, id string, uid int) *Jail {
 	return &Jail{Root: filepath.Join(base, filepath.Base(program), id, "root"), UID: uid, GID: uid}
 }
 
+// Path is where a path inside is on the host.
+func (j *Jail) Path(inside string) string { return filepath.Join(j.Root, inside) }
+
 // Make makes the jail's directory, in the directory that its base is in. It fails when there is one: a jail is used once,
 // since the jailer refuses to find its own traces.
 func (j *Jail) Make() error {

@@ -26,22 +26,11 @@ func (v *Void) enter() (err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.ns == nil {
-		if v.ns, err = newNetwork(); err != nil {
+		if v.ns, err = proc.NewNetwork(); err != nil {
 			return err
 		}
 	}
 	return os.NewSyscallError("setns", unix.Setns(int(v.ns.Fd()), unix.CLONE_NEWNET))
-}
-
-func newNetwork() (ns *os.File, err error) {
-	err = proc.OnThread(func() error {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return os.NewSyscallError("unshare network namespace", err)
-		}
-		ns, err = os.Open("/proc/thread-self/ns/net")
-		return err
-	})
-	return ns, err
 }
 
 // Close lets go of it. What is in it keeps it.

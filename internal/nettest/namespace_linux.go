@@ -35,17 +35,11 @@ func Host(tb testing.TB) *Namespace {
 // in it, at the end of the test.
 func NewNamespace(tb testing.TB) *Namespace {
 	tb.Helper()
-	n := &Namespace{}
-	err := proc.OnThread(func() (err error) {
-		if err = unix.Unshare(unix.CLONE_NEWNET); err == nil {
-			n.file, err = os.Open("/proc/thread-self/ns/net")
-		}
-		return err
-	})
+	file, err := proc.NewNetwork()
 	if err != nil {
 		tb.Fatal("make a network namespace: ", err)
 	}
-	opened(tb, n)
+	n := opened(tb, &Namespace{file: file})
 	n.Up(tb, "lo")
 	return n
 }

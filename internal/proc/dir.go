@@ -18,7 +18,7 @@ type Dir struct{ fd int }
 // OpenDir opens the directory of a process, to be closed. The error matches
 // fs.ErrNotExist when the process has ended, even if its pid is in use again.
 func OpenDir(id ID) (Dir, error) {
-	if id.IsZero() || id.BootID != BootID() {
+	if !id.ofThisBoot() {
 		return Dir{-1}, errGone
 	}
 	path := "/proc/" + strconv.Itoa(id.PID)
@@ -55,14 +55,9 @@ func (d Dir) Check(id ID) error {
 		return errGone
 	}
 	// Whoever has the pid now has had it since the directory was opened.
-	pidfd, err := openPID(id.PID)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = unix.Close(pidfd) }()
-	now, err := identify(id.PID, pidfd, id.Inode != 0)
-	if err == nil && now != id {
-		err = errGone
+	pidfd, err := openID(id)
+	if err == nil {
+		_ = unix.Close(pidfd)
 	}
 	return err
 }

@@ -47,6 +47,29 @@ func openPID(pid int) (pidfd int, err error) {
 	return pidfd, os.NewSyscallError("pidfd_open", err)
 }
 
+// openID opens the process that has this ID. The error is errGone when it has been
+// reaped, even if its pid is in use by another process.
+func openID(id ID) (pidfd int, err error) {
+	if !id.ofThisBoot() {
+		return 0, errGone
+	}
+	if pidfd, err = openPID(id.PID); err != nil {
+		return 0, err
+	}
+	// The pidfd pins whatever process has the pid; now see whether it is this one.
+	now, err := identify(id.PID, pidfd, id.Inode != 0)
+	if err == nil && now != id {
+		err = errGone
+	}
+	if err != nil {
+		return 0, errors.Join(err, unix.Close(pidfd))
+	}
+	return pidfd, nil
+}
+
+// ofThisBoot reports whether there can be such a process.
+func (id ID) ofThisBoot() bool { return !id.IsZero() && id.BootID == BootID() }
+
 // identify returns the ID of the process that pidfd is about. One that has been
 // waited for is errGone if it can be told.
 func identify(pid, pidfd int, byInode bool) (ID, error) {

@@ -134,23 +134,12 @@ func abandon(pid int) error {
 // Open watches a process that runs already. The error matches fs.ErrNotExist
 // when it has ended, even if its pid is in use by another process.
 func Open(id ID) (*Process, error) {
-	if id.IsZero() || id.BootID != BootID() {
-		return nil, errGone
-	}
-	pidfd, err := openPID(id.PID)
+	pidfd, err := openID(id)
 	if err != nil {
 		return nil, err
 	}
-	// The pidfd pins whatever process has the pid; now see whether it is ours.
-	now, err := identify(id.PID, pidfd, id.Inode != 0)
-	if err == nil && now != id {
-		err = errGone
-	}
-	if err == nil && ended(pidfd) {
-		err = errGone // a zombie that its parent has not reaped
-	}
-	if err != nil {
-		return nil, errors.Join(err, unix.Close(pidfd))
+	if ended(pidfd) { // a zombie that its parent has not reaped
+		return nil, errors.Join(errGone, unix.Close(pidfd))
 	}
 	return watch(id, pidfd, false)
 }
