@@ -7,7 +7,6 @@ import (
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
-	"github.com/smartvm/smartvm/internal/jail"
 )
 
 // call runs one call of Firecracker's API as an operation of the VM.
@@ -106,23 +105,12 @@ func (v *VM) UpdateDrive(ctx context.Context, id, path string) error {
 		return &Error{Code: errcode.InvalidConfig, Op: string(opUpdate), Subject: id, Details: []errcode.Detail{{Field: "path_on_host", Message: err.Error()}}}
 	}
 	return v.call(ctx, opUpdate, func(ctx context.Context, c *firecracker.Client) error {
-		inside, err := v.bring(ctx, driveRole(id), abs, v.driveAccess(id))
+		inside, err := v.bring(ctx, driveRole(id), abs, driveAccess(v.config, id))
 		if err != nil {
 			return err
 		}
 		return c.PatchDrive(ctx, firecracker.DriveUpdate{DriveID: id, PathOnHost: inside})
 	})
-}
-
-// driveAccess is what the guest may do with a drive; a snapshot's are not known to be
-// read-only.
-func (v *VM) driveAccess(id string) jail.Access {
-	for _, d := range v.config.Drives {
-		if d.DriveID == id && d.IsReadOnly {
-			return jail.Read
-		}
-	}
-	return jail.Read | jail.Write
 }
 
 // UpdateNetworkInterface changes the rate limiters of an interface: nil buckets

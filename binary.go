@@ -24,20 +24,25 @@ type binaryCache struct {
 type foundBinary struct {
 	turn   chan struct{} // holds one token: whoever looks has it, so that concurrent callers share one look
 	binary image.Binary
-	stamp  stamp
-	jailer found // that of the binary, once it was asked for
+	file   seenFile
+	jailer seenFile // that of the binary, once it was asked for
 }
 
-// found is a file that was looked at, and what it was then.
-type found struct {
+// seenFile is a file, and what it was when it was looked at.
+type seenFile struct {
 	path  string
 	stamp stamp
 }
 
+func see(path string) (seenFile, error) {
+	stamp, err := stampOf(path)
+	return seenFile{path, stamp}, err
+}
+
 // same reports whether the file is still what it was.
-func (f found) same() bool {
-	now, err := stampOf(f.path)
-	return f.path != "" && err == nil && now == f.stamp
+func (s seenFile) same() bool {
+	now, err := see(s.path)
+	return err == nil && now == s
 }
 
 func (c *binaryCache) of(v firecracker.Version) *foundBinary {
@@ -93,24 +98,23 @@ func (m *Manager) ensure(ctx context.Context, v firecracker.Version, jailed bool
 	case <-ctx.Done():
 		return b, "", context.Cause(ctx)
 	}
-	if !(found{f.binary.Path, f.stamp}).same() {
+	if !f.file.same() {
 		if b, err = m.obtainBinary(ctx, v); err != nil {
 			return b, "", err
 		}
-		if f.stamp, err = stampOf(b.Path); err != nil {
+		if f.file, err = see(b.Path); err != nil {
 			return image.Binary{}, "", err
 		}
-		f.binary, f.jailer = b, found{}
+		f.binary, f.jailer = b, seenFile{}
 	}
 	if jailed && !f.jailer.same() {
 		path, err := m.obtainJailer(ctx, f.binary)
 		if err != nil {
 			return f.binary, "", err
 		}
-		if f.jailer.stamp, err = stampOf(path); err != nil {
+		if f.jailer, err = see(path); err != nil {
 			return f.binary, "", err
 		}
-		f.jailer.path = path
 	}
 	return f.binary, f.jailer.path, nil
 }

@@ -49,10 +49,7 @@ func (v *VM) stageDrives(ctx context.Context, led *ledger.Ledger, p *plan) ([]St
 			return nil, fmt.Errorf("drive %s: %w", job.id, err)
 		}
 		done = append(done, copied)
-		access := jail.Read | jail.Ours
-		if !p.config.Drives[job.drive].IsReadOnly {
-			access |= jail.Write
-		}
+		access := driveAccess(p.config, job.id) | jail.Ours
 		if p.config.Drives[job.drive].PathOnHost, err = p.files.Replace(driveRole(job.id), copied.Path, access); err != nil {
 			return nil, err
 		}
@@ -73,6 +70,17 @@ func (v *VM) stageDrive(ctx context.Context, job stageJob, dirs []*os.Root) (Sta
 	return StagedDrive{
 		ID: job.id, Source: job.source, Path: filepath.Join(place.Dir.Name(), job.id), Method: string(result.Method),
 	}, nil
+}
+
+// driveAccess is what the guest may do with a drive. Those of a snapshot, which no
+// config has, are not known to be read-only.
+func driveAccess(c *vmconfig.Config, id string) jail.Access {
+	for _, d := range c.Drives {
+		if d.DriveID == id && d.IsReadOnly {
+			return jail.Read
+		}
+	}
+	return jail.Read | jail.Write
 }
 
 func driveRole(id string) string { return string(vmconfig.RoleDrive) + " " + id }

@@ -166,9 +166,7 @@ func jailError(f jail.File, err error) error {
 
 // linkSocket makes the socket that a confined Firecracker will make reachable by the
 // path that it would have without a jail.
-func linkSocket(j *jail.Jail, f jail.File) error {
-	return os.Symlink(filepath.Join(j.Root, f.Inside), f.Host)
-}
+func linkSocket(j *jail.Jail, f jail.File) error { return os.Symlink(j.Path(f.Inside), f.Host) }
 
 // dialer returns how a client connects to Firecracker; nil for the usual way.
 func dialer(j *jail.Jail) func(ctx context.Context, socket string) (net.Conn, error) {

@@ -122,11 +122,7 @@ func (p *plan) access(at vmconfig.Path) jail.Access {
 	case vmconfig.RoleKernel, vmconfig.RoleInitrd:
 		return jail.Read
 	case vmconfig.RoleDrive:
-		for _, d := range p.config.Drives {
-			if d.DriveID == at.ID && d.IsReadOnly {
-				return jail.Read
-			}
-		}
+		return driveAccess(p.config, at.ID)
 	case vmconfig.RolePmem:
 		for _, d := range p.config.Pmem {
 			if d.ID == at.ID && d.ReadOnly {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"reflect"
 	"strings"
 
 	"github.com/smartvm/smartvm/errcode"
@@ -63,7 +64,7 @@ func fitsPool(p *pool.Pool, network netconfig.Config, settings *vmconfig.Network
 	if network.Subnet == p.Subnet {
 		network.Subnet = netconfig.Config{}.Subnet
 	}
-	if !isZero(network) {
+	if !reflect.ValueOf(network).IsZero() {
 		add("network", "only root can say what a network is like")
 	}
 	if len(faults) == 0 {
@@ -73,11 +74,6 @@ func fitsPool(p *pool.Pool, network netconfig.Config, settings *vmconfig.Network
 		Code: errcode.NotPermitted, Op: "join network", Subject: p.Bridge, Details: faults,
 		Hint: "leave it out, start the VM as root, or let an administrator change the whole pool: " + user.Command() + " with --egress, --allow, --deny or --subnet",
 	}
-}
-
-func isZero(c netconfig.Config) bool {
-	return c.Bridge == "" && !c.Subnet.IsValid() && c.MTU == 0 && c.DNS == nil && c.Egress == nil && c.AllowHost == nil &&
-		!c.AllowPeers && !c.AllowLinkLocal && c.WireGuard == nil
 }
 
 // takePooled leases a TAP, which the VM's ledger gives back.

@@ -339,7 +339,7 @@ func (l *launch) makeSockets(ctx context.Context) error {
 	for _, f := range l.plan.files.Files {
 		link, target := func() error { return nil }, ""
 		if j != nil {
-			target = filepath.Join(j.Root, f.Inside)
+			target = j.Path(f.Inside)
 			link = func() error { return linkSocket(j, f) }
 		}
 		switch f.Role {

@@ -96,7 +96,7 @@ func (v *VM) ListenVsock(port uint32) (net.Listener, error) {
 	j, inside := v.files.Jail, v.files.Inside(string(vmconfig.RoleVsock))
 	v.mu.Unlock()
 	if j != nil {
-		path = filepath.Join(j.Root, inside)
+		path = j.Path(inside)
 	}
 	listener, err := listenBeside(path, port, j)
 	if err != nil {
