@@ -45,8 +45,8 @@ func (m *machine) WriteConsole(_ context.Context, input []byte) error {
 		if err != nil {
 			return err
 		}
+		m.say("@%d %s\n", r.ID, guestline.Taken) // as guestinit does, before anything else about it
 		m.requests <- r
-		m.say("@%d %s\n", r.ID, guestline.Taken)
 	}
 	return nil
 }
