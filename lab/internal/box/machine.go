@@ -58,7 +58,7 @@ type Machine struct {
 	emulator *proc.Process
 	killed   bool // nothing may be started any more
 
-	readers sync.WaitGroup // of what the processes say
+	workers sync.WaitGroup // they read what the processes say, and wake the machine
 
 	// Close ends the machine and everything that belongs to it. It can be repeated.
 	Close func() error
@@ -128,7 +128,37 @@ func (m *Machine) boot(o Options) error {
 	if err := m.conn.SendJSON(link.Setup, o.Settings); err != nil {
 		return err
 	}
-	return m.conn.Expect(link.Ready, nil)
+	if err := m.conn.Expect(link.Ready, nil); err != nil {
+		return err
+	}
+	m.workers.Go(m.wake)
+	return nil
+}
+
+// wakeInterval bounds how long a lost interrupt may hold up the machine.
+const wakeInterval = 200 * time.Millisecond
+
+// wake interrupts the machine now and then, until it has ended.
+//
+// QEMU's emulation of nested SVM now and then loses an interrupt: do_vmexit
+// (target/i386/tcg, as of 7.2) clears a bit of interrupt_request without the lock, and
+// with it one that the thread of the timers sets at that moment. The local APIC goes on
+// to say that its timer's interrupt is pending, the processor stays halted, and without
+// a timer nothing ever happens, until any other interrupt makes it look. That took from
+// one minute to nine; a key that was pressed in a stuck machine ended it at once.
+func (m *Machine) wake() {
+	ticker := time.NewTicker(wakeInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			if m.conn.Send(link.Wake, nil) != nil {
+				return
+			}
+		case <-m.emulator.Done():
+			return
+		}
+	}
 }
 
 // emulatorArgs are those that do not depend on shares. What is here was measured;
@@ -203,7 +233,7 @@ func (m *Machine) start(program string, args []string, stdin *os.File) (*proc.Pr
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	m.readers.Go(func() { // until the process ends
+	m.workers.Go(func() { // until the process ends
 		_, _ = io.Copy(m.log, r)
 		_ = r.Close()
 	})
@@ -247,7 +277,7 @@ func (m *Machine) end() error {
 	for _, p := range m.sharers {
 		<-p.Done()
 	}
-	m.readers.Wait()
+	m.workers.Wait()
 	err := os.RemoveAll(m.dir)
 	if m.port != nil {
 		err = errors.Join(err, m.port.Close())

@@ -32,6 +32,9 @@ type server struct {
 func (s *server) receive() {
 	for {
 		kind, payload, err := s.conn.Receive()
+		if kind == link.Wake {
+			continue
+		}
 		s.frames <- frame{kind, payload, err}
 		if err != nil {
 			return

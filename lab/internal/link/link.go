@@ -29,6 +29,7 @@ const (
 	Stderr                   // bytes
 	Exit                     // the command has ended; JSON of [Ended]
 	Failed                   // what was asked for can't be done; text
+	Wake                     // to the machine: nothing to be done, but an interrupt
 )
 
 // MaxPayload bounds a frame.
@@ -123,7 +124,7 @@ func (c *Conn) Receive() (Kind, []byte, error) {
 		return 0, nil, err
 	}
 	k, size := Kind(head[0]), binary.BigEndian.Uint32(head[1:])
-	if k < Hello || k > Failed || size > MaxPayload {
+	if k < Hello || k > Wake || size > MaxPayload {
 		return 0, nil, fmt.Errorf("not a frame: kind %d with %d bytes", k, size)
 	}
 	payload := make([]byte, size)
