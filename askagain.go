@@ -61,14 +61,14 @@ func (l *launch) spawnAgain(ctx context.Context) (*proc.Process, error) {
 	}
 	defer null.Close()
 	args := []string{"--api-sock", files.Inside(roleSocket), "--log-path", files.Inside(againLog)}
-	return l.runFirecracker(ctx, roleFirecracker+" asked again", files, args, proc.Spec{Dir: v.Dir(), Stdin: stdin, Stdout: null, Stderr: null})
+	return l.runFirecracker(ctx, roleFirecracker+" asked again", files, args, proc.Spec{Stdin: stdin, Stdout: null, Stderr: null})
 }
 
 // filesAgain returns the files of the second Firecracker: those of the first, but for
 // its own socket and log, and in a jail of its own if that had one.
 func (l *launch) filesAgain(ctx context.Context) (*jail.Table, error) {
 	dir := l.vm.Dir()
-	files := &jail.Table{}
+	files := &jail.Table{Links: l.plan.files.Links}
 	if first := l.plan.files.Jail; first != nil {
 		files.Jail = jail.New(filepath.Join(dir, againJail), l.binary.Path, l.vm.ID(), first.UID)
 	}

@@ -53,9 +53,7 @@ func installHostile(t *testing.T) string {
 // hostileSite is newSite with a hostile Firecracker in a jail.
 func hostileSite(t *testing.T, opts smartvm.Options) *site {
 	t.Helper()
-	if os.Getenv("SMARTVM_TEST_JAIL") == "0" {
-		t.Skip("is about the jail, which SMARTVM_TEST_JAIL=0 switches off")
-	}
+	needJail(t)
 	opts.FirecrackerPath = installHostile(t)
 	return newSite(t, opts)
 }

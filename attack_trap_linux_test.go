@@ -170,10 +170,8 @@ func TestMetricsOfTheCallerMayGrow(t *testing.T) {
 }
 
 func TestLargerDriveThatIsGivenLaterMayBeWrittenOrIsRefused(t *testing.T) {
+	needJail(t)
 	s := bootSite(t)
-	if os.Geteuid() != 0 {
-		t.Skip("is about the jail")
-	}
 	config := s.config("hello.stay")
 	config.Drives = []vmconfig.Drive{{Drive: firecracker.Drive{DriveID: "data", PathOnHost: s.image("one", "1", 1<<20)}, Ephemeral: new(false)}}
 	vm := s.bootConfig(config)

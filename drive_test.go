@@ -19,14 +19,14 @@ import (
 func (s *site) inUse(vm *smartvm.VM) map[string]string {
 	t := s.t
 	t.Helper()
-	root := fmt.Sprintf("/proc/%d/root", s.pid(vm))
+	dir := fmt.Sprintf("/proc/%d/cwd/", s.pid(vm))
 	client, err := vm.Client()
 	must(t, err)
 	config, err := client.VMConfig(patient(t))
 	must(t, err)
 	files := map[string]string{}
 	for _, d := range config.Drives {
-		files[d.DriveID] = root + d.PathOnHost
+		files[d.DriveID] = dir + d.PathOnHost
 	}
 	return files
 }

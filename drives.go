@@ -49,10 +49,12 @@ func (v *VM) stageDrives(ctx context.Context, led *ledger.Ledger, p *plan) ([]St
 			return nil, fmt.Errorf("drive %s: %w", job.id, err)
 		}
 		done = append(done, copied)
-		access := driveAccess(p.config, job.id) | jail.Ours
-		if p.config.Drives[job.drive].PathOnHost, err = p.files.Replace(driveRole(job.id), copied.Path, access); err != nil {
+		f, err := p.files.File(driveRole(job.id), copied.Path, driveAccess(p.config, job.id)|jail.Ours)
+		if err != nil {
 			return nil, err
 		}
+		p.files.Put(f)
+		p.config.Drives[job.drive].PathOnHost = f.Inside
 	}
 	return done, nil
 }
@@ -77,10 +79,10 @@ func (v *VM) stageDrive(ctx context.Context, job stageJob, dirs []*os.Root) (Sta
 func driveAccess(c *vmconfig.Config, id string) jail.Access {
 	for _, d := range c.Drives {
 		if d.DriveID == id && d.IsReadOnly {
-			return jail.Read
+			return jail.Read | jail.Recorded
 		}
 	}
-	return jail.Read | jail.Write
+	return jail.Read | jail.Write | jail.Recorded
 }
 
 func driveRole(id string) string { return string(vmconfig.RoleDrive) + " " + id }

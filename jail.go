@@ -146,10 +146,13 @@ func (l *launch) enterJail(ctx context.Context, files *jail.Table) (entrance *ja
 		return nil, err
 	}
 	for _, f := range files.Files {
-		if f.Access == 0 {
-			continue
+		switch {
+		case f.Access&(jail.Read|jail.Write) != 0:
+			err = entrance.Bring(ctx, f)
+		case f.Access&jail.Beside != 0:
+			err = entrance.MakeSockets()
 		}
-		if err := entrance.Bring(ctx, f); err != nil {
+		if err != nil {
 			return nil, errors.Join(jailError(f, err), entrance.Close())
 		}
 	}
@@ -198,35 +201,50 @@ func checkPeer(j *jail.Jail, conn net.Conn) error {
 	return errors.Join(raw.Control(func(fd uintptr) { wrong = j.CheckPeer(int(fd)) }), wrong)
 }
 
-// bring lets a file into the jail of a VM that runs, in place of the one that has its
-// role, and returns the path that Firecracker is to be given.
+// bring makes a file known to the Firecracker of a VM that runs, in place of the one
+// that has its role, and returns the path that Firecracker is to be given.
 func (v *VM) bring(ctx context.Context, role, host string, access jail.Access) (string, error) {
 	v.mu.Lock()
-	inside, err := v.files.Replace(role, host, access)
-	j, process := v.files.Jail, v.process
-	f := jail.File{Role: role, Host: host, Inside: inside, Access: access}
+	files := v.files
 	v.mu.Unlock()
+	f, err := files.File(role, host, access)
 	if err != nil {
 		return "", &Error{Code: errcode.InvalidConfig, Op: "resolve path", Subject: string(v.id), Err: err}
 	}
-	if j == nil {
-		return inside, nil
+	if files.Jail != nil {
+		err = v.admit(ctx, files.Jail, f)
+	} else {
+		err = files.Link(f)
 	}
+	if err != nil {
+		return "", err
+	}
+	v.mu.Lock()
+	v.files.Put(f)
+	v.mu.Unlock()
+	return f.Inside, nil
+}
+
+// admit lets a file into the jail of a VM that runs.
+func (v *VM) admit(ctx context.Context, j *jail.Jail, f jail.File) error {
+	v.mu.Lock()
+	process := v.process
+	v.mu.Unlock()
 	entrance, err := j.Enter(&v.manager.space)
 	if err != nil {
-		return "", jailError(f, err)
+		return jailError(f, err)
 	}
 	defer func() { _ = entrance.Close() }()
 	if err := entrance.Bring(ctx, f); err != nil {
-		return "", jailError(f, err)
+		return jailError(f, err)
 	}
-	if access&jail.Write != 0 {
-		if err := v.allowFileSize(process, host); err != nil {
-			return "", err
+	if f.Access&jail.Write != 0 {
+		if err := v.allowFileSize(process, f.Host); err != nil {
+			return err
 		}
 	}
 	if err := proc.OnThread(func() error { return process.Control(entrance.Join) }); err != nil {
-		return "", jailError(f, err)
+		return jailError(f, err)
 	}
-	return inside, nil
+	return nil
 }

@@ -24,10 +24,7 @@ import (
 // jailedSite is bootSite for a test of the jail.
 func jailedSite(t *testing.T, opts smartvm.JailOptions) *site {
 	t.Helper()
-	hosttest.Need(t, hosttest.Root)
-	if os.Getenv("SMARTVM_TEST_JAIL") == "0" {
-		t.Skip("SMARTVM_TEST_JAIL=0 leaves the jail out")
-	}
+	needJail(t)
 	return bootSiteWith(t, smartvm.Options{Jail: opts})
 }
 

@@ -7,15 +7,11 @@ import (
 	"testing"
 
 	"github.com/smartvm/smartvm/internal/hello"
-	"github.com/smartvm/smartvm/internal/hosttest"
 )
 
 func TestVMsWithoutInterfacesShareANetworkWithNothingInIt(t *testing.T) {
-	hosttest.Need(t, hosttest.Root)
+	needJail(t)
 	s := bootSite(t)
-	if unjailed(s.opts.FirecrackerPath) {
-		t.Skip("needs a jail, and SMARTVM_TEST_JAIL has switched it off")
-	}
 	network := func(pid string) string {
 		t.Helper()
 		text, err := os.Readlink("/proc/" + pid + "/ns/net")

@@ -50,6 +50,9 @@ type stageJob struct {
 // file is reported at once.
 func makePlan(given *vmconfig.Config, dir string, persist bool, j *jail.Jail) (*plan, error) {
 	p := &plan{config: given.Clone(), body: bodyLimit(given), files: jail.Table{Jail: j}}
+	if j == nil {
+		p.files.Links = filepath.Join(dir, linksName)
+	}
 	if _, err := p.files.Add(roleSocket, filepath.Join(dir, socketName), 0); err != nil {
 		return nil, err
 	}
@@ -116,6 +119,9 @@ func staged(d vmconfig.Drive, persist bool) bool {
 	}
 }
 
+// linksName is the working directory of a Firecracker without a jail.
+const linksName = "files"
+
 // access is what Firecracker does with a file.
 func (p *plan) access(at vmconfig.Path) jail.Access {
 	switch at.Role {
@@ -126,10 +132,13 @@ func (p *plan) access(at vmconfig.Path) jail.Access {
 	case vmconfig.RolePmem:
 		for _, d := range p.config.Pmem {
 			if d.ID == at.ID && d.ReadOnly {
-				return jail.Read
+				return jail.Read | jail.Recorded
 			}
 		}
-	case vmconfig.RoleVsock, vmconfig.RoleGDBSocket, vmconfig.RoleCPUConfig:
+		return jail.Read | jail.Write | jail.Recorded
+	case vmconfig.RoleVsock:
+		return jail.Recorded | jail.Beside
+	case vmconfig.RoleGDBSocket, vmconfig.RoleCPUConfig:
 		return 0
 	default:
 	}

@@ -87,7 +87,7 @@ func (l *launch) spawn(ctx context.Context) error {
 		}
 		args = append(args, more...)
 	}
-	process, err := l.runFirecracker(ctx, roleFirecracker, &l.plan.files, args, proc.Spec{Dir: v.Dir(), Stdin: ends.In, Stdout: ends.Out, Stderr: stderr})
+	process, err := l.runFirecracker(ctx, roleFirecracker, &l.plan.files, args, proc.Spec{Stdin: ends.In, Stdout: ends.Out, Stderr: stderr})
 	if process == nil {
 		return err
 	}
@@ -112,6 +112,7 @@ func (l *launch) runFirecracker(ctx context.Context, role string, files *jail.Ta
 		spec.Cgroup = dir
 	}
 	if files.Jail == nil {
+		spec.Dir = files.Links
 		spec.Path, spec.Args = l.binary.Path, append([]string{"--id", id}, args...)
 		return startRecorded(l.ledger, role, spec)
 	}
@@ -119,6 +120,7 @@ func (l *launch) runFirecracker(ctx context.Context, role string, files *jail.Ta
 	if err != nil {
 		return nil, err
 	}
+	spec.Dir = l.vm.Dir()
 	defer func() { _ = entrance.Close() }()
 	spec.Path, spec.Isolate, spec.Restricted = l.jailer, entrance.Isolate, true
 	limits := jail.Limits{}

@@ -63,6 +63,15 @@ func newSite(t *testing.T, opts smartvm.Options) *site {
 // usersIn is where tests lease user ids.
 func usersIn(data string) string { return filepath.Join(data, "users") }
 
+// needJail is for a test of the jail.
+func needJail(t *testing.T) {
+	t.Helper()
+	hosttest.Need(t, hosttest.Root)
+	if os.Getenv("SMARTVM_TEST_JAIL") == "0" {
+		t.Skip("is about the jail, which SMARTVM_TEST_JAIL=0 switches off")
+	}
+}
+
 // unjailed reports whether a test runs this Firecracker without a jail: a fake has
 // no jailer.
 func unjailed(firecracker string) bool {

@@ -178,6 +178,11 @@ func (l *launch) fill(ctx context.Context) (err error) {
 	if err := l.makeSockets(ctx); err != nil {
 		return err
 	}
+	if l.plan.files.Jail == nil {
+		if err := l.plan.files.MakeLinks(); err != nil {
+			return err
+		}
+	}
 	return l.limit()
 }
 

@@ -47,7 +47,7 @@ func TestArgsAreTheJailersAndThenTheProgramsOwn(t *testing.T) {
 func TestInJailEachRoleHasItsName(t *testing.T) {
 	t.Parallel()
 	table := Table{Jail: New("/run", "firecracker", "vm", 1)}
-	for role, want := range map[string]string{"kernel": "/kernel", "drive rootfs": "/drive/rootfs", "api-socket": "/api-socket"} {
+	for role, want := range map[string]string{"kernel": "kernel", "drive rootfs": "drive/rootfs", "api-socket": "api-socket"} {
 		if inside, err := table.Add(role, "/some/file", Read); err != nil || inside != want || table.Inside(role) != want || table.Host(role) != "/some/file" {
 			t.Errorf("%s is %s, %v, want %s", role, inside, err, want)
 		}

@@ -73,7 +73,7 @@ func (e *Entrance) Bring(ctx context.Context, f File) error {
 	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
 		return &os.PathError{Op: "stat", Path: f.Host, Err: err}
 	}
-	inside := f.Inside[1:]
+	inside := f.Inside
 	if dir := filepath.Dir(inside); dir != "." {
 		if err := e.makeDir(dir); err != nil {
 			return err
@@ -97,6 +97,15 @@ func (e *Entrance) Bring(ctx context.Context, f File) error {
 		return e.copy(ctx, inside, f.Host)
 	}
 	return err
+}
+
+// MakeSockets makes the directory in which Firecracker makes a socket that is [Beside]
+// others. It is the jail's user's until the jail is sealed.
+func (e *Entrance) MakeSockets() error {
+	if err := e.root.Mkdir(socketsName, 0o700); err != nil {
+		return err
+	}
+	return e.root.Lchown(socketsName, e.jail.UID, e.jail.GID)
 }
 
 // makeDir makes a directory that the jail's user can look into.

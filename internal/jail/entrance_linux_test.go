@@ -174,7 +174,7 @@ func TestFileIsReadInTheJailAndStaysAsItIsOnTheHost(t *testing.T) {
 				wantErrno(t, "remove", os.Remove("/kernel"), unix.EBUSY)
 				wantErrno(t, "rename", os.Rename("/kernel", "/other"), unix.EBUSY)
 				wantErrno(t, "link", os.Link("/kernel", "/other"), unix.EXDEV)
-			}, File{Host: kernel, Inside: "/kernel", Access: Read})
+			}, File{Host: kernel, Inside: "kernel", Access: Read})
 			if after := state(t, kernel); after != before {
 				t.Errorf("was %s\nis  %s", before, after)
 			}
@@ -197,7 +197,7 @@ func TestFileIsWrittenInTheJailAndKeepsItsOwner(t *testing.T) {
 				if err := os.Chown("/drive/disk", 0, 0); !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EOVERFLOW) {
 					t.Errorf("chown: %v, want EPERM, or EOVERFLOW for a user that the mount does not know", err)
 				}
-			}, File{Host: disk, Inside: "/drive/disk", Access: Read | Write})
+			}, File{Host: disk, Inside: "drive/disk", Access: Read | Write})
 			if after := state(t, disk); !strings.HasPrefix(after, fmt.Sprintf("owner %d:%d, mode %o,", tt.uid, tt.uid, unix.S_IFREG|tt.mode)) || !strings.HasSuffix(after, `"more"`) {
 				t.Errorf("is %s", after)
 			}
@@ -212,7 +212,7 @@ func TestFileOfOursIsGivenAway(t *testing.T) {
 		if err := os.WriteFile("/log", []byte("line"), 0); err != nil {
 			t.Error(err)
 		}
-	}, File{Host: log, Inside: "/log", Access: Read | Write | Ours})
+	}, File{Host: log, Inside: "log", Access: Read | Write | Ours})
 	if got := state(t, log); !strings.HasPrefix(got, fmt.Sprintf("owner %d:%d, mode 100600,", prisoner, prisoner)) || !strings.HasSuffix(got, `"line"`) {
 		t.Errorf("is %s", got)
 	}
@@ -229,7 +229,7 @@ func TestFileWhoseOwnerCannotBeMappedIsCopiedToBeRead(t *testing.T) {
 	c.host = c.withoutOwners()
 	kernel := c.file("vmlinux", "text", 0o600, 0)
 	before := state(t, kernel)
-	file := File{Host: kernel, Inside: "/drive/kernel", Access: Read}
+	file := File{Host: kernel, Inside: "drive/kernel", Access: Read}
 	for range 2 { // also where there is one already
 		c.inside(func() {
 			if text, err := os.ReadFile("/drive/kernel"); err != nil || string(text) != "text" {
@@ -247,7 +247,7 @@ func TestFileWhoseOwnerCannotBeMappedIsRefusedToBeWritten(t *testing.T) {
 	c := newCell(t)
 	c.host = c.withoutOwners()
 	disk := c.file("disk", "text", 0o600, 0)
-	_, err := c.enter(File{Host: disk, Inside: "/drive/disk", Access: Read | Write})
+	_, err := c.enter(File{Host: disk, Inside: "drive/disk", Access: Read | Write})
 	if !errors.Is(err, ErrKeptOut) || !strings.Contains(err.Error(), disk) {
 		t.Errorf("got %v, want that the user is kept out of %s", err, disk)
 	}
@@ -255,7 +255,7 @@ func TestFileWhoseOwnerCannotBeMappedIsRefusedToBeWritten(t *testing.T) {
 	if err := os.Chmod(disk, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.enter(File{Host: disk, Inside: "/drive/disk", Access: Read | Write}); err != nil {
+	if _, err := c.enter(File{Host: disk, Inside: "drive/disk", Access: Read | Write}); err != nil {
 		t.Error(err)
 	}
 }
@@ -294,7 +294,7 @@ func TestBlockDeviceIsUsedAsItsAccessSays(t *testing.T) {
 					_ = f.Close()
 				}
 				wantErrno(t, "mknod", unix.Mknod("/another", unix.S_IFBLK|0o600, 0), unix.EPERM)
-			}, File{Host: c.device("text"), Inside: "/drive/disk", Access: tt.access})
+			}, File{Host: c.device("text"), Inside: "drive/disk", Access: tt.access})
 		})
 	}
 }
@@ -311,7 +311,7 @@ func TestDeviceAndCopyDoNotFollowALinkOutOfTheJail(t *testing.T) {
 	}
 	c.host = t.TempDir()
 	for what, host := range map[string]string{"device": c.device(""), "copy": kept, "bind": c.file("image2", "", 0o644, 0)} {
-		if _, err := c.enter(File{Host: host, Inside: "/drive/disk", Access: Read}); err == nil {
+		if _, err := c.enter(File{Host: host, Inside: "drive/disk", Access: Read}); err == nil {
 			t.Errorf("%s: no error", what)
 		}
 	}
@@ -342,7 +342,7 @@ func TestJailWorksWhereNothingMayBeExecutedAndNoDeviceOpened(t *testing.T) {
 	_, err := os.OpenFile(null, os.O_WRONLY, 0)
 	wantErrno(t, "without the jail, open a device", err, unix.EACCES)
 	wantErrno(t, "without the jail, execute", unix.Access(program, unix.X_OK), unix.EACCES)
-	e, err := c.enter(File{Host: c.file("kernel", "text", 0o600, 0), Inside: "/kernel", Access: Read})
+	e, err := c.enter(File{Host: c.file("kernel", "text", 0o600, 0), Inside: "kernel", Access: Read})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -377,7 +377,7 @@ func TestHostNeverSeesTheMountsOfAJail(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := newCell(t)
-	e, err := c.enter(File{Host: c.file("kernel", "text", 0o600, 0), Inside: "/kernel", Access: Read})
+	e, err := c.enter(File{Host: c.file("kernel", "text", 0o600, 0), Inside: "kernel", Access: Read})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -441,7 +441,7 @@ func TestFreshFileIsGivenAwayOnlyWhereItsOwnerCannotBeMapped(t *testing.T) {
 				t.Error(err)
 			}
 		}
-	}, File{Host: mapped, Inside: "/log", Access: write}, File{Host: given, Inside: "/metrics", Access: write})
+	}, File{Host: mapped, Inside: "log", Access: write}, File{Host: given, Inside: "metrics", Access: write})
 	for path, owner := range map[string]int{mapped: 0, given: prisoner} {
 		if got := state(t, path); !strings.HasPrefix(got, fmt.Sprintf("owner %d:%d, mode 100600,", owner, owner)) || !strings.HasSuffix(got, `"line"`) {
 			t.Errorf("%s is %s", path, got)
@@ -452,7 +452,7 @@ func TestFreshFileIsGivenAwayOnlyWhereItsOwnerCannotBeMapped(t *testing.T) {
 		"with content": c.file("shadow", "secret", 0o600, 0), "of another": c.file("other", "", 0o600, stranger),
 	} {
 		before := state(t, path)
-		if _, err := c.enter(File{Host: path, Inside: "/serial", Access: write}); !errors.Is(err, ErrKeptOut) {
+		if _, err := c.enter(File{Host: path, Inside: "serial", Access: write}); !errors.Is(err, ErrKeptOut) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if after := state(t, path); after != before {

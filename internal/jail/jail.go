@@ -58,8 +58,8 @@ func (j *Jail) Seal() error {
 		return err
 	}
 	defer root.Close()
-	// The root first: from then on nobody moves the others. They are the jailer's.
-	for _, dir := range []string{".", "dev", "dev/net", "run"} {
+	// The root first: from then on nobody moves the others.
+	for _, dir := range []string{".", socketsName, "dev", "dev/net", "run"} {
 		err := errors.Join(root.Lchown(dir, 0, 0), root.Chmod(dir, 0o755))
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err

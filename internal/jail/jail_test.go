@@ -26,7 +26,7 @@ func TestWithoutAJailBothPathsAreTheSameAbsoluteOne(t *testing.T) {
 	}
 }
 
-func TestReplaceMovesOneFileAndEntersANewOne(t *testing.T) {
+func TestPutMovesOneFileAndEntersANewOne(t *testing.T) {
 	t.Parallel()
 	var table Table
 	for role, path := range map[string]string{"drive a": "/img", "drive b": "/other"} {
@@ -35,8 +35,9 @@ func TestReplaceMovesOneFileAndEntersANewOne(t *testing.T) {
 		}
 	}
 	for _, role := range []string{"drive a", "drive c"} {
-		if inside, err := table.Replace(role, "/copy", Read); err != nil || inside != "/copy" || table.Host(role) != "/copy" {
-			t.Errorf("%s: inside %q, host %q, %v", role, inside, table.Host(role), err)
+		f, err := table.File(role, "/copy", Read)
+		if table.Put(f); err != nil || table.Inside(role) != "/copy" || table.Host(role) != "/copy" {
+			t.Errorf("%s: inside %q, host %q, %v", role, table.Inside(role), table.Host(role), err)
 		}
 	}
 	if table.Host("drive b") != "/other" || len(table.Files) != 3 {
@@ -49,9 +50,6 @@ func TestEmptyPathIsAnError(t *testing.T) {
 	var table Table
 	if _, err := table.Add("kernel", "", Read); err == nil {
 		t.Error("Add accepts an empty path")
-	}
-	if _, err := table.Replace("kernel", "", Read); err == nil {
-		t.Error("Replace accepts an empty path")
 	}
 }
 
@@ -74,7 +72,7 @@ func TestFileDoesNotEnterThroughALink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = e.Bring(t.Context(), File{Role: "drive a", Host: file, Inside: "/drive/a", Access: Read})
+	err = e.Bring(t.Context(), File{Role: "drive a", Host: file, Inside: "drive/a", Access: Read})
 	if err := errors.Join(e.Close(), j.Make()); !errors.Is(err, os.ErrExist) {
 		t.Errorf("a jail is made twice: %v", err)
 	}

@@ -104,14 +104,14 @@ func (c *cell) joins(i *inmate, f File) error {
 
 func TestJoinGivesAProcessAnotherFileOfTheSameName(t *testing.T) {
 	c := newCell(t)
-	one := File{Host: c.file("one", "1", 0o600, 0), Inside: "/drive/disk", Access: Read}
+	one := File{Host: c.file("one", "1", 0o600, 0), Inside: "drive/disk", Access: Read}
 	i := c.confine(one)
 	i.want(`ok "1"`, "read /drive/disk")
-	mapped := File{Host: c.file("two", "2", 0o600, stranger), Inside: "/drive/disk", Access: Read}
-	device := File{Host: c.device("3"), Inside: "/drive/disk", Access: Read}
-	log := File{Host: c.file("log", "", 0o600, 0), Inside: "/snapshot", Access: Read | Write}
+	mapped := File{Host: c.file("two", "2", 0o600, stranger), Inside: "drive/disk", Access: Read}
+	device := File{Host: c.device("3"), Inside: "drive/disk", Access: Read}
+	log := File{Host: c.file("log", "", 0o600, 0), Inside: "snapshot", Access: Read | Write}
 	c.host = c.withoutOwners()
-	copied := File{Host: c.file("four", "4", 0o600, 0), Inside: "/drive/disk", Access: Read}
+	copied := File{Host: c.file("four", "4", 0o600, 0), Inside: "drive/disk", Access: Read}
 	// Each kind in the place of each other one, and of itself.
 	for n, f := range []File{mapped, mapped, device, device, copied, copied, mapped, copied, device, mapped} {
 		if err := c.joins(i, f); err != nil {
@@ -136,7 +136,7 @@ func TestJoinGivesAProcessAnotherFileOfTheSameName(t *testing.T) {
 func TestJoinRefusesALinkInTheWay(t *testing.T) {
 	c := newCell(t)
 	precious := c.file("precious", "precious", 0o600, 0)
-	i := c.confine(File{Host: c.file("one", "1", 0o600, 0), Inside: "/drive/disk", Access: Read})
+	i := c.confine(File{Host: c.file("one", "1", 0o600, 0), Inside: "drive/disk", Access: Read})
 	i.want("ok", "rename /drive /moved")
 	i.want("ok", "symlink . /drive") // so that /drive/disk is his own /disk
 	i.want("ok", "symlink %s /snapshot", precious)
@@ -146,7 +146,7 @@ func TestJoinRefusesALinkInTheWay(t *testing.T) {
 	}
 	i.want("ok", "remove /drive")
 	i.want("ok", "symlink %s /drive", c.host)
-	if err := c.joins(i, File{Host: precious, Inside: "/drive/disk", Access: Read | Write}); err == nil {
+	if err := c.joins(i, File{Host: precious, Inside: "drive/disk", Access: Read | Write}); err == nil {
 		t.Error("a link out of the jail was followed")
 	}
 	if got, err := os.ReadFile(precious); err != nil || string(got) != "precious" {
@@ -160,6 +160,6 @@ func TestJoinOfAProcessThatHasEndedTouchesNoOther(t *testing.T) {
 	if err := i.Kill(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	err := c.joins(i, File{Host: c.file("two", "2", 0o600, 0), Inside: "/drive/disk", Access: Read})
+	err := c.joins(i, File{Host: c.file("two", "2", 0o600, 0), Inside: "drive/disk", Access: Read})
 	wantErrno(t, "join", err, os.ErrNotExist)
 }

@@ -11,7 +11,7 @@ import (
 
 func TestInASealedJailNothingIsMadeAndNothingMoved(t *testing.T) {
 	c := newCell(t)
-	i := c.confine(File{Host: c.file("one", "1", 0o600, 0), Inside: "/drive/disk", Access: Read})
+	i := c.confine(File{Host: c.file("one", "1", 0o600, 0), Inside: "drive/disk", Access: Read})
 	i.want("ok", "serve /socket")
 	i.want("ok", "create /own")
 	if err := c.jail.Seal(); err != nil {
@@ -28,7 +28,7 @@ func TestInASealedJailNothingIsMadeAndNothingMoved(t *testing.T) {
 	}
 	i.want("EPERM", "chmod / 0777")
 	// Also for what is brought later.
-	if err := c.joins(i, File{Host: c.file("two", "2", 0o600, 0), Inside: "/drive/more", Access: Read}); err != nil {
+	if err := c.joins(i, File{Host: c.file("two", "2", 0o600, 0), Inside: "drive/more", Access: Read}); err != nil {
 		t.Fatal(err)
 	}
 	i.want(`ok "2"`, "read /drive/more")

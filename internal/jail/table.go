@@ -25,12 +25,19 @@ const (
 	Write        // also what is needed to connect to a socket
 	Ours         // made for this VM and gone with it, so that it may be given to the jail's user
 	Fresh        // made a moment ago, to stay after the VM: given to him if nothing else helps
+	// Recorded is for what a snapshot of the VM will name.
+	Recorded
+	// Beside is for a socket that looks for others in its directory.
+	Beside
 )
 
 // Table lists the files of one VM. The zero value is an empty table without a
 // jail. It is not safe for concurrent use.
 type Table struct {
-	Jail  *Jail  `json:"jail,omitempty"`
+	Jail *Jail `json:"jail,omitempty"`
+	// Links is the working directory of a Firecracker without a jail: there it finds
+	// what is Recorded, by links, under the names that it would have in a jail.
+	Links string `json:"links,omitempty"`
 	Files []File `json:"files"`
 }
 
@@ -38,7 +45,7 @@ type Table struct {
 // relative host path is taken from the working directory of this process, as it
 // would be if Firecracker were started by hand.
 func (t *Table) Add(role, host string, access Access) (inside string, err error) {
-	f, err := t.file(role, host, access)
+	f, err := t.File(role, host, access)
 	if err != nil {
 		return "", err
 	}
@@ -46,7 +53,8 @@ func (t *Table) Add(role, host string, access Access) (inside string, err error)
 	return f.Inside, nil
 }
 
-func (t *Table) file(role, host string, access Access) (File, error) {
+// File is a file as [Table.Add] would enter it.
+func (t *Table) File(role, host string, access Access) (File, error) {
 	if host == "" {
 		return File{}, errors.New("empty path of " + role)
 	}
@@ -55,15 +63,24 @@ func (t *Table) file(role, host string, access Access) (File, error) {
 		return File{}, err
 	}
 	f := File{Role: role, Host: abs, Inside: abs, Access: access}
-	if t.Jail != nil {
-		f.Inside = name(role)
+	if t.Jail != nil || t.Links != "" && access&Recorded != 0 {
+		f.Inside = f.name()
 	}
 	return f, nil
 }
 
-// name is where the file of a role is in every jail: "/kernel", "/drive/rootfs". A
-// snapshot has these names in it, so it finds its files in any other jail as well.
-func name(role string) string { return "/" + strings.Replace(role, " ", "/", 1) }
+// name is where the file of a role is in every jail, from its root, which is
+// Firecracker's working directory: "kernel", "drive/rootfs", "sockets/v.sock". A snapshot
+// has these names in it, so it finds its files in any other jail as well.
+func (f File) name() string {
+	if f.Access&Beside != 0 {
+		return filepath.Join(socketsName, filepath.Base(f.Host))
+	}
+	return strings.Replace(f.Role, " ", "/", 1)
+}
+
+// socketsName is the directory of sockets that look for others in their directory.
+const socketsName = "sockets"
 
 // Host returns where the file of a role is on the host, "" when there is none.
 func (t *Table) Host(role string) string { return t.find(role).Host }
@@ -90,17 +107,11 @@ func (t *Table) find(role string) File {
 	return File{}
 }
 
-// Replace puts another file of the host in a role's place, or enters it, and
-// returns the path that Firecracker is to be given.
-func (t *Table) Replace(role, host string, access Access) (inside string, err error) {
-	f, err := t.file(role, host, access)
-	if err != nil {
-		return "", err
-	}
-	if i := slices.IndexFunc(t.Files, func(f File) bool { return f.Role == role }); i >= 0 {
+// Put puts a file of the host in the place of the one that has its role, or enters it.
+func (t *Table) Put(f File) {
+	if i := slices.IndexFunc(t.Files, func(g File) bool { return f.Role == g.Role }); i >= 0 {
 		t.Files[i] = f
-		return f.Inside, nil
+		return
 	}
 	t.Files = append(t.Files, f)
-	return f.Inside, nil
 }
