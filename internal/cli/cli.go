@@ -105,7 +105,7 @@ say from where, and whether at all.`,
 		verb.GroupID = groupHost
 		root.AddCommand(verb)
 	}
-	root.AddCommand(a.keeperCommand())
+	root.AddCommand(a.keeperCommand(), a.pageServerCommand())
 	root.SetFlagErrorFunc(flagError)
 	return root
 }

@@ -1,0 +1,3 @@
+package pager_test
+
+func play([]string) error { return nil }
