@@ -22,20 +22,21 @@ import (
 // runs as.
 type guard struct{ ours *os.File }
 
-// errUnguarded is about a Firecracker that has closed its end of the connection, as those
-// before v1.12 do once they have sent their message.
-var errUnguarded = errors.New("it has closed the connection, as Firecracker before v1.12 does, and so could not be ended with this server")
+var (
+	// errHungUp is about a process that has closed its end of the connection.
+	errHungUp = errors.New("it has closed the connection")
+	// errUnguarded is about a Firecracker that has done so and lives on.
+	errUnguarded = fmt.Errorf("%w, as Firecracker before v1.12 does, and so could not be ended with this server", errHungUp)
+)
 
-// newGuard guards a process that is at the other end of conn.
-func newGuard(conn *net.UnixConn, process *proc.Process) (*guard, error) {
+// arm guards a process that is at the other end of conn.
+func (g *guard) arm(conn *net.UnixConn, process *proc.Process) error {
 	var ends [2]int
 	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
-		return nil, os.NewSyscallError("pipe2", err)
+		return os.NewSyscallError("pipe2", err)
 	}
-	theirs := os.NewFile(uintptr(ends[0]), "guard")
-	defer theirs.Close()
-	g := &guard{os.NewFile(uintptr(ends[1]), "guard")}
-	err := process.Control(func(pidfd int) error { return armed(ends[0], process.ID().PID, pidfd) })
+	g.ours = os.NewFile(uintptr(ends[1]), "guard")
+	err := process.Control(func(pidfd int) error { return tell(ends[0], process.ID().PID, pidfd) })
 	if err == nil {
 		// A byte goes with it, or the descriptor would not.
 		_, _, err = conn.WriteMsgUnix([]byte{0}, unix.UnixRights(ends[0]), nil)
@@ -43,14 +44,14 @@ func newGuard(conn *net.UnixConn, process *proc.Process) (*guard, error) {
 	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
 		err = errUnguarded
 	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("guard %s: %w", process.ID(), err), g.close())
+	if err = errors.Join(err, os.NewSyscallError("close", unix.Close(ends[0]))); err != nil {
+		return fmt.Errorf("guard %s: %w", process.ID(), err)
 	}
-	return g, nil
+	return nil
 }
 
-// armed makes the end of a pipe tell a process by a signal that it has closed.
-func armed(end, pid, pidfd int) error {
+// tell has the end of a pipe kill a process when the other end closes.
+func tell(end, pid, pidfd int) error {
 	for _, set := range []struct{ command, value int }{
 		{unix.F_SETOWN, pid},
 		{unix.F_SETSIG, int(unix.SIGKILL)},
@@ -66,4 +67,8 @@ func armed(end, pid, pidfd int) error {
 }
 
 // close kills Firecracker, unless it is gone.
-func (g *guard) close() error { return g.ours.Close() }
+func (g *guard) close() {
+	if g.ours != nil {
+		_ = g.ours.Close()
+	}
+}

@@ -34,7 +34,7 @@ func receive(conn *net.UnixConn) (_ uffd, text []byte, err error) {
 		got = append(got, fds...)
 		switch {
 		case errors.Is(err, io.EOF) || err == nil && n == 0:
-			return -1, nil, errors.New("it has closed the connection before its message was whole")
+			return -1, nil, fmt.Errorf("%w before its message was whole", errHungUp)
 		case err != nil:
 			return -1, nil, err
 		case unpacked != nil:

@@ -80,13 +80,34 @@ func Serve(ctx context.Context, o Options) error {
 		return err // it has not got our help yet, and so is not known either
 	}
 	defer process.Forget()
-	err = serve(ctx, o, mem, conn, process)
-	if err == nil {
+	var g guard
+	defer g.close() // after it was found out how Firecracker has ended
+	err = serve(ctx, o, mem, conn, process, &g)
+	if err == nil || endedBefore(err, process) {
 		return nil
 	}
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTimeout)
 	defer cancel()
 	return errors.Join(err, process.Kill(bounded))
+}
+
+// endedBefore reports whether an error came about because the process has ended, or is
+// about to: that closes its end of the connection first.
+func endedBefore(err error, process *proc.Process) bool {
+	if errors.Is(err, errHungUp) {
+		timer := time.NewTimer(closing)
+		defer timer.Stop()
+		select {
+		case <-process.Done():
+		case <-timer.C:
+		}
+	}
+	select {
+	case <-process.Done():
+		return true
+	default:
+		return false
+	}
 }
 
 // accept waits for the one connection. Whoever comes later is refused.
@@ -145,7 +166,7 @@ func peer(conn *net.UnixConn) (process *proc.Process, err error) {
 }
 
 // serve does the work for a Firecracker that is known. It returns nil when that has ended.
-func serve(ctx context.Context, o Options, mem *memory, conn *net.UnixConn, process *proc.Process) error {
+func serve(ctx context.Context, o Options, mem *memory, conn *net.UnixConn, process *proc.Process, g *guard) error {
 	descriptor, text, err := receive(conn)
 	if err != nil {
 		return fmt.Errorf("receive firecracker's message: %w", err)
@@ -155,11 +176,9 @@ func serve(ctx context.Context, o Options, mem *memory, conn *net.UnixConn, proc
 	if err != nil {
 		return fmt.Errorf("firecracker's message: %w", err)
 	}
-	g, err := newGuard(conn, process)
-	if err != nil {
+	if err := g.arm(conn, process); err != nil {
 		return err
 	}
-	defer func() { _ = g.close() }()
 	if err := conn.SetDeadline(time.Time{}); err != nil {
 		return err
 	}
@@ -183,7 +202,7 @@ func serve(ctx context.Context, o Options, mem *memory, conn *net.UnixConn, proc
 var errEnded = errors.New("firecracker has ended")
 
 // watch returns a context that ends with errEnded when Firecracker has, with ctx, or when
-// Firecracker does something with the connection and lives on.
+// Firecracker does something with the connection, which it has no reason to.
 func watch(ctx context.Context, conn *net.UnixConn, process *proc.Process) (ended context.Context, end func()) {
 	ended, cancel := context.WithCancelCause(ctx)
 	process.AfterDone(func() { cancel(errEnded) })
@@ -192,14 +211,8 @@ func watch(ctx context.Context, conn *net.UnixConn, process *proc.Process) (ende
 		defer close(over)
 		if n, _ := conn.Read(make([]byte, 1)); n > 0 {
 			cancel(errors.New("firecracker has sent a second message"))
-			return
-		}
-		timer := time.NewTimer(closing)
-		defer timer.Stop()
-		select {
-		case <-ended.Done(): // or the read was ended by us
-		case <-timer.C:
-			cancel(errUnguarded)
+		} else {
+			cancel(errUnguarded) // unless it was ended below
 		}
 	}()
 	return ended, func() {

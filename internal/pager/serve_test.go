@@ -112,13 +112,18 @@ func TestPagesThatWereGivenBackAreZero(t *testing.T) {
 
 func TestNothingComesBackWhilePagesAreGivenBackAndFetchedAtOnce(t *testing.T) {
 	t.Parallel()
-	s := memoryFile(t, small, 4096)
+	const pages = 16 << 10
+	s := memoryFile(t, small, pages)
 	path := filepath.Join(s.dir, "memory.pages")
-	for range 2 { // the second time all is fetched meanwhile
-		m, v := s.stage(t, path, small, 4096)
+	first, v := s.stage(t, path, small, pages)
+	_, err := first.order(t, "touch", pages)
+	must(t, errors.Join(err, first.stdin.Close()))
+	v.wantSuccess(t)
+	for range 2 { // and all is fetched meanwhile, in long rows
+		m, v := s.stage(t, path, small, pages)
 		m.want(t, "ok", "storm", 20_000)
-		_, err := m.order(t, "touch", 4096)
-		must(t, errors.Join(err, m.stdin.Close()))
+		t.Log(v.said(t))
+		must(t, m.stdin.Close())
 		v.wantSuccess(t)
 	}
 }

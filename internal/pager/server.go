@@ -136,7 +136,7 @@ func (s *server) loop(ctx context.Context) error {
 		if err == nil && len(s.wanted) == 0 && !progress {
 			progress, err = s.fetch()
 		}
-		if err == nil && !progress {
+		if err == nil && (!progress || s.idle()) {
 			err = s.wait()
 		}
 		if err != nil {
@@ -145,6 +145,9 @@ func (s *server) loop(ctx context.Context) error {
 	}
 	return nil
 }
+
+// idle reports whether there is nothing to do but what will be asked for.
+func (s *server) idle() bool { return len(s.wanted) == 0 && len(s.ahead) == 0 }
 
 // read takes all events there are. What was given back is noted before anything is filled.
 func (s *server) read() error {
@@ -284,7 +287,7 @@ const again = time.Millisecond
 func (s *server) wait() error {
 	timeout := -1
 	switch {
-	case len(s.wanted) > 0 || len(s.ahead) > 0:
+	case !s.idle():
 		timeout = int(again.Milliseconds())
 	case s.record != nil && !s.began.IsZero():
 		if timeout = int(time.Until(s.settled()).Milliseconds()) + 1; timeout <= 0 {

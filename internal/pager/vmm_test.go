@@ -130,9 +130,12 @@ func (a *actor) do(words []string) (string, error) {
 	case "remove":
 		return "ok", a.remove(numbers[1], numbers[2])
 	case "touch":
-		began := time.Now()
+		began, sum := time.Now(), uint64(0)
 		for page := range numbers[1] {
-			_ = *a.at(page)
+			sum += *a.at(page)
+		}
+		if sum == 0 { // so that the compiler does not leave the reads out
+			return "", errors.New("all pages are zero")
 		}
 		return strconv.FormatInt(time.Since(began).Nanoseconds(), 10), nil
 	case "storm":
