@@ -155,13 +155,18 @@ type server struct {
 
 func (s snapshot) serve(tb testing.TB, dir, workingSet string) *server {
 	tb.Helper()
+	return s.launch(tb, pager.Launch{Socket: filepath.Join(dir, "pages"), WorkingSet: workingSet, Log: filepath.Join(dir, "pages.log")})
+}
+
+// launch starts a server as l says, once it has been told what and the program.
+func (s snapshot) launch(tb testing.TB, l pager.Launch) *server {
+	tb.Helper()
 	memory, err := os.Open(s.memory)
 	must(tb, err)
 	defer memory.Close()
-	v := &server{socket: filepath.Join(dir, "pages"), log: filepath.Join(dir, "pages.log")}
-	prepared, err := pager.Launch{
-		Command: []string{"/proc/self/exe", serverProgram}, Socket: v.socket, Memory: memory, WorkingSet: workingSet, Log: v.log,
-	}.Prepare()
+	l.Command, l.Memory = []string{"/proc/self/exe", serverProgram}, memory
+	v := &server{socket: l.Socket, log: l.Log}
+	prepared, err := l.Prepare()
 	must(tb, err)
 	v.process, err = proc.Start(prepared.Spec)
 	must(tb, errors.Join(err, prepared.Close()))

@@ -19,7 +19,9 @@ import (
 // keeps its end for as long as it lives and never receives anything from it.
 //
 // The kernel sends the signal if we may send it: as root, or as the user that Firecracker
-// runs as.
+// runs as. One process it does not reach is the first one of a pid namespace, which
+// is spared such signals. So a Firecracker that gets a pid namespace is not the first in it:
+// its server is, see [Launch], and when that ends the kernel kills all in the namespace.
 type guard struct{ ours *os.File }
 
 var (
@@ -52,6 +54,13 @@ func (g *guard) arm(conn *net.UnixConn, process *proc.Process) error {
 
 // tell has the end of a pipe kill a process when the other end closes.
 func tell(end, pid, pidfd int) error {
+	first, err := proc.IsFirst(pidfd)
+	if err != nil {
+		return err
+	}
+	if first {
+		return errors.New("it is the first process of a pid namespace, and so not reached by the kernel's signal")
+	}
 	for _, set := range []struct{ command, value int }{
 		{unix.F_SETOWN, pid},
 		{unix.F_SETSIG, int(unix.SIGKILL)},

@@ -24,6 +24,11 @@ type Launch struct {
 	Memory *os.File
 	// WorkingSet is as in [Options].
 	WorkingSet string
+	// Namespace has the server be the first process of a pid namespace. Firecracker is
+	// started into it (TiedTo of [proc.Spec]), and so ends with the server from its first
+	// instruction on. A jailed one has to be, as it can't be guarded while it is the first
+	// process of a namespace. It takes CAP_SYS_ADMIN.
+	Namespace bool
 	// Log is the path of the file that the server's standard error is appended to.
 	Log string
 }
@@ -37,8 +42,8 @@ type Prepared struct {
 
 // Prepare makes the socket: from now on Firecracker can connect to it, also before the
 // server is at work. The caller closes what it returns once it has started the process; if
-// the server then ends before it has got to know Firecracker, it is on the caller to kill
-// that. The socket's file is the caller's to remove.
+// the server then ends before it has got to know a Firecracker that is not in its pid
+// namespace, it is on the caller to kill that. The socket's file is the caller's to remove.
 func (l Launch) Prepare() (*Prepared, error) {
 	socket, err := listen(l.Socket)
 	if err != nil {
@@ -52,9 +57,11 @@ func (l Launch) Prepare() (*Prepared, error) {
 	if l.WorkingSet != "" {
 		args = append(args, l.WorkingSet)
 	}
-	return &Prepared{proc.Spec{
-		Path: l.Command[0], Args: args, Dir: "/", Stdin: socket, Stdout: l.Memory, Stderr: log,
-	}}, nil
+	spec := proc.Spec{Path: l.Command[0], Args: args, Dir: "/", Stdin: socket, Stdout: l.Memory, Stderr: log}
+	if l.Namespace {
+		spec.Namespaces = unix.CLONE_NEWPID
+	}
+	return &Prepared{spec}, nil
 }
 
 // Close closes the caller's ends of what the process has inherited, but for the memory file.

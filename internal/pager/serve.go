@@ -156,10 +156,7 @@ func control(socket syscall.Conn, f func(fd int) error) error {
 // peer watches the process at the other end.
 func peer(conn *net.UnixConn) (process *proc.Process, err error) {
 	err = control(conn, func(fd int) error {
-		id, err := proc.Peer(fd)
-		if err == nil {
-			process, err = proc.Open(id)
-		}
+		process, err = proc.OpenPeer(fd)
 		return err
 	})
 	return process, err

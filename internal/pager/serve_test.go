@@ -17,6 +17,7 @@ import (
 
 	"github.com/smartvm/smartvm/internal/hosttest"
 	"github.com/smartvm/smartvm/internal/pager"
+	"github.com/smartvm/smartvm/internal/proc"
 )
 
 const (
@@ -175,6 +176,48 @@ func TestClientIsKilledWithItsServer(t *testing.T) {
 	if status := wait(t, m.process, "the client"); status.Signal != int(unix.SIGKILL) {
 		t.Errorf("it ended with %s", status)
 	}
+}
+
+// As a jailed one has to be.
+func TestClientInTheNamespaceOfItsServerEndsWithItAtAnyTime(t *testing.T) {
+	t.Parallel()
+	hosttest.Need(t, hosttest.Root)
+	s := memoryFile(t, small, 10)
+	for _, greeted := range []bool{false, true} {
+		dir := shortDir(t)
+		v := s.launch(t, pager.Launch{Socket: filepath.Join(dir, "pages"), Log: filepath.Join(dir, "log"), Namespace: true})
+		m := startVMM(t, proc.Spec{TiedTo: v.process}, v.socket, small, 10)
+		if greeted {
+			m.want(t, "ok", "hello")
+			m.want(t, "10", "read", 9)
+		}
+		must(t, v.process.Signal(unix.SIGKILL))
+		if status := wait(t, m.process, "the client"); status.Signal != int(unix.SIGKILL) {
+			t.Errorf("it ended with %s", status)
+		}
+		wait(t, v.process, "the server")
+	}
+}
+
+func TestServerInANamespaceEndsWithItsClient(t *testing.T) {
+	t.Parallel()
+	hosttest.Need(t, hosttest.Root)
+	dir := shortDir(t)
+	v := memoryFile(t, small, 10).launch(t, pager.Launch{Socket: filepath.Join(dir, "pages"), Log: filepath.Join(dir, "log"), Namespace: true})
+	m := startVMM(t, proc.Spec{TiedTo: v.process}, v.socket, small, 10)
+	m.want(t, "ok", "hello")
+	m.want(t, "1", "read", 0)
+	must(t, m.process.Signal(unix.SIGKILL))
+	v.wantSuccess(t)
+}
+
+func TestClientThatTheKernelWouldNotKillIsRefused(t *testing.T) {
+	t.Parallel()
+	hosttest.Need(t, hosttest.Root)
+	v := memoryFile(t, small, 10).serve(t, shortDir(t), "")
+	m := startVMM(t, proc.Spec{Namespaces: unix.CLONE_NEWPID}, v.socket, small, 10)
+	_, _ = m.order(t, "hello")
+	v.wantFailure(t, m, "first process of a pid namespace")
 }
 
 func TestServerThatIsAskedToEndTakesItsClientAlong(t *testing.T) {

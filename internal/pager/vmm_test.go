@@ -227,6 +227,12 @@ type vmm struct {
 // said anything yet.
 func newVMM(tb testing.TB, socket string, pageSize int, regions ...int) *vmm {
 	tb.Helper()
+	return startVMM(tb, proc.Spec{}, socket, pageSize, regions...)
+}
+
+// startVMM is newVMM for one that is started as spec says.
+func startVMM(tb testing.TB, spec proc.Spec, socket string, pageSize int, regions ...int) *vmm {
+	tb.Helper()
 	inR, inW, err := os.Pipe()
 	must(tb, err)
 	outR, outW, err := os.Pipe()
@@ -235,7 +241,8 @@ func newVMM(tb testing.TB, socket string, pageSize int, regions ...int) *vmm {
 	for _, pages := range regions {
 		args = append(args, strconv.Itoa(pages*pageSize))
 	}
-	process, err := proc.Start(proc.Spec{Path: "/proc/self/exe", Args: args, Dir: "/", Stdin: inR, Stdout: outW, Stderr: os.Stderr})
+	spec.Path, spec.Args, spec.Dir, spec.Stdin, spec.Stdout, spec.Stderr = "/proc/self/exe", args, "/", inR, outW, os.Stderr
+	process, err := proc.Start(spec)
 	must(tb, errors.Join(err, inR.Close(), outW.Close()))
 	tb.Cleanup(func() { _ = errors.Join(process.Kill(tb.Context()), inW.Close(), outR.Close()) })
 	must(tb, outR.SetReadDeadline(time.Now().Add(2*patience)))

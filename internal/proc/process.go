@@ -56,6 +56,11 @@ type Spec struct {
 	// The first process of one of these ends all others in it with itself, and of the
 	// signals that it does not handle it gets only SIGKILL and SIGSTOP.
 	Namespaces uintptr
+	// TiedTo is the first process of a pid namespace, see Namespaces, that the new process
+	// is started into: the kernel kills it when the other ends, whatever its user is by then
+	// and whoever is left. It takes CAP_SYS_ADMIN, and excludes a pid namespace of its own.
+	// The other one ends completely only once its dead have been waited for.
+	TiedTo *Process
 	// Cgroup is the directory of a control group of version 2, in which the process is
 	// from its first instruction on (CLONE_INTO_CGROUP of clone(2), Linux 5.7). Nil means
 	// ours.
@@ -65,7 +70,7 @@ type Spec struct {
 // Start starts a process in a session of its own, so that a Ctrl+C in our
 // terminal does not reach it, and watches it.
 func Start(s Spec) (process *Process, err error) {
-	if s.Isolate == nil {
+	if s.Isolate == nil && s.TiedTo == nil {
 		return fork(s)
 	}
 	runtime.LockOSThread() // so that the thread is the caller's until it has been looked at
@@ -73,7 +78,10 @@ func Start(s Spec) (process *Process, err error) {
 	caller := unix.Gettid()
 	err = OnThread(func() error {
 		err := enterNamespacesOf(caller)
-		if err == nil {
+		if err == nil && s.TiedTo != nil {
+			err = s.TiedTo.tie()
+		}
+		if err == nil && s.Isolate != nil {
 			err = s.Isolate()
 		}
 		if err == nil && s.Restricted {
