@@ -26,7 +26,7 @@ func Available(hugePages bool) error {
 	if hugePages {
 		features |= featureHugePages
 	}
-	if _, err = descriptor.enable(features); errors.Is(err, unix.EINVAL) {
+	if err = descriptor.enable(features); errors.Is(err, unix.EINVAL) {
 		err = errors.New("this kernel's userfaultfd does not tell when memory is given back, or knows no huge pages (Linux 4.11 is needed)")
 	}
 	if err != nil {

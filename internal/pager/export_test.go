@@ -4,7 +4,7 @@ package pager
 func NewUffd() (int, error) {
 	u, err := open()
 	if err == nil {
-		_, err = u.enable(featureRemove)
+		err = u.enable(featureRemove)
 	}
 	return int(u), err
 }

@@ -71,7 +71,7 @@ func Serve(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	process, err := peer(conn)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -116,7 +116,7 @@ func accept(ctx context.Context, socket *os.File, patience time.Duration) (*net.
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	unixListener, ok := listener.(*net.UnixListener)
 	if !ok {
 		return nil, errors.New("listen: not a Unix socket")
@@ -187,7 +187,7 @@ func serve(ctx context.Context, o Options, mem *memory, conn *net.UnixConn, proc
 	}
 	defer s.close()
 	o.Logger.Info("serving memory", slog.String("to", process.ID().String()), slog.Uint64("pages", places.pages), slog.Uint64("page_size", places.pageSize))
-	if err := s.run(ended); err != nil { //nolint:contextcheck // ended is made of it
+	if err := s.run(ended); err != nil {
 		return err
 	}
 	if cause := context.Cause(ended); !errors.Is(cause, errEnded) {

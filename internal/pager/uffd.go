@@ -105,11 +105,10 @@ func (u uffd) ioctl(call uintptr, args unsafe.Pointer) error {
 	return nil
 }
 
-// enable makes a new userfaultfd usable and returns all features that the kernel has.
-func (u uffd) enable(features uint64) (uint64, error) {
+// enable makes a new userfaultfd usable. The error is EINVAL if the kernel lacks a feature.
+func (u uffd) enable(features uint64) error {
 	args := struct{ api, features, ioctls uint64 }{api: apiVersion, features: features}
-	err := u.ioctl(ioAPI, unsafe.Pointer(&args))
-	return args.features, err
+	return u.ioctl(ioAPI, unsafe.Pointer(&args))
 }
 
 // isUffd reports whether a descriptor that somebody sent is what he says: what is done to
