@@ -76,10 +76,11 @@ func spawn(tb testing.TB, dir string, more ...string) *machine {
 	must(tb, err)
 	null, err := os.Open(os.DevNull)
 	must(tb, err)
-	socket := filepath.Join(dir, "api")
+	socket, log := filepath.Join(dir, "api"), filepath.Join(dir, "log") // or it would write into the console
+	must(tb, os.WriteFile(log, nil, 0o600))
 	m := &machine{console: r}
 	m.process, err = proc.Start(proc.Spec{
-		Path: binary, Args: append([]string{"--api-sock", socket}, more...), Dir: dir, Stdin: null, Stdout: w, Stderr: w,
+		Path: binary, Args: append([]string{"--api-sock", socket, "--log-path", log}, more...), Dir: dir, Stdin: null, Stdout: w, Stderr: w,
 	})
 	must(tb, errors.Join(err, w.Close(), null.Close()))
 	m.client = firecracker.NewClient(socket, firecracker.ClientOptions{})
