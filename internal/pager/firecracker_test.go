@@ -217,12 +217,13 @@ func wait(tb testing.TB, p *proc.Process, what string) proc.Status {
 }
 
 func TestRestoredGuestGoesOnWhereItWas(t *testing.T) {
-	t.Parallel()
+	hosttest.Boot(t)
+	hosttest.Residue(t)
 	first := boot(t, 128, hello.CountEach(5*time.Millisecond))
 	for first.count(t) < 5 {
 	}
 	snap := first.freeze(t)
-	for range 2 { // the second fetches what the first has needed
+	for _, again := range []bool{false, true} { // the second fetches what the first has needed
 		m, v := snap.load(t, filepath.Join(snap.dir, "memory.pages"))
 		n := m.count(t)
 		if n <= 5 || m.count(t) != n+1 {
@@ -232,7 +233,16 @@ func TestRestoredGuestGoesOnWhereItWas(t *testing.T) {
 		if status := wait(t, v.process, "the server"); !status.Success() {
 			t.Errorf("the server ended with %s", status)
 		}
-		t.Log(v.said(t))
+		wants := "known=0" // a working set is written
+		if again {
+			wants = "prefetched=" // and read
+		}
+		if strings.Contains(v.said(t), "prefetched=0") == again {
+			t.Errorf("fetched before it was asked for: %t", !again)
+		}
+		if said := v.said(t); !strings.Contains(said, wants) {
+			t.Errorf("the server said %q, which lacks %q", said, wants)
+		}
 	}
 }
 

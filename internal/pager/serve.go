@@ -1,6 +1,7 @@
 package pager
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -122,17 +123,14 @@ func accept(ctx context.Context, socket *os.File, patience time.Duration) (*net.
 		return nil, errors.New("listen: not a Unix socket")
 	}
 	unixListener.SetUnlinkOnClose(false)
-	stop := context.AfterFunc(ctx, func() { _ = unixListener.SetDeadline(time.Now()) })
-	defer stop()
 	if err := unixListener.SetDeadline(time.Now().Add(patience)); err != nil {
 		return nil, err
 	}
+	stop := context.AfterFunc(ctx, func() { _ = unixListener.SetDeadline(time.Now()) })
+	defer stop()
 	conn, err := unixListener.AcceptUnix()
-	if ctx.Err() != nil && err != nil {
-		err = context.Cause(ctx)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("wait for firecracker: %w", err)
+		return nil, fmt.Errorf("wait for firecracker: %w", cmp.Or(context.Cause(ctx), err))
 	}
 	err = control(unixListener, func(fd int) error { return os.NewSyscallError("shutdown", unix.Shutdown(fd, unix.SHUT_RDWR)) })
 	if err == nil {
@@ -164,9 +162,11 @@ func peer(conn *net.UnixConn) (process *proc.Process, err error) {
 
 // serve does the work for a Firecracker that is known. It returns nil when that has ended.
 func serve(ctx context.Context, o Options, mem *memory, conn *net.UnixConn, process *proc.Process, g *guard) error {
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Now()) })
 	descriptor, text, err := receive(conn)
+	stop()
 	if err != nil {
-		return fmt.Errorf("receive firecracker's message: %w", err)
+		return fmt.Errorf("receive firecracker's message: %w", cmp.Or(context.Cause(ctx), err))
 	}
 	defer func() { _ = unix.Close(int(descriptor)) }()
 	places, err := parseLayout(text, mem.size())

@@ -178,6 +178,38 @@ func TestClientIsKilledWithItsServer(t *testing.T) {
 	}
 }
 
+func TestServerThatIsAskedToEndBeforeItHasAMessageDoesSo(t *testing.T) {
+	t.Parallel()
+	hosttest.Need(t, hosttest.Root)
+	prepared, memory := prepare(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	over := make(chan error, 1)
+	go func() { over <- pager.Serve(ctx, pager.Options{Listener: prepared.Spec.Stdin, Memory: memory}) }()
+	socket := prepared.Spec.Stdin.Name()
+	m := newVMM(t, socket, small, 10)
+	m.want(t, "ok", "say", "[", 0)
+	for patient := patient(t); ; { // until the server has taken the connection
+		conn, err := new(net.Dialer).DialContext(patient, "unix", socket)
+		if errors.Is(err, unix.ECONNREFUSED) {
+			break
+		}
+		if err == nil {
+			err = conn.Close()
+		}
+		if err != nil && !errors.Is(err, unix.EAGAIN) { // the queue is full
+			t.Fatal(err)
+		}
+		<-time.After(time.Millisecond)
+	}
+	cancel()
+	if err := <-over; !errors.Is(err, context.Canceled) {
+		t.Errorf("Serve: %v", err)
+	}
+	if status := wait(t, m.process, "the client"); status.Signal != int(unix.SIGKILL) {
+		t.Errorf("the client ended with %s", status)
+	}
+}
+
 // As a jailed one has to be.
 func TestClientInTheNamespaceOfItsServerEndsWithItAtAnyTime(t *testing.T) {
 	t.Parallel()

@@ -57,14 +57,14 @@ func TestDamagedWorkingSetIsRefused(t *testing.T) {
 		}
 	}
 	for name, text := range map[string][]byte{
-		"before the file":   sealed(-1, 1),
-		"behind the file":   sealed(1000, 1),
-		"beyond its end":    sealed(999, 2),
-		"far beyond":        sealed(1, -1),
-		"no pages":          sealed(5, 0),
-		"more than it may":  sealed(0, 1000, -1000, 1000, -1000, maxSet-1999),
-		"half a row":        sealed(5),
-		"no checksum":       good[:len(good)-4],
+		"before the file":  sealed(-1, 1),
+		"behind the file":  sealed(1000, 1),
+		"beyond its end":   sealed(999, 2),
+		"far beyond":       sealed(1, -1),
+		"no pages":         sealed(5, 0),
+		"more than it may": sealed(0, 1000, -1000, 1000, -1000, maxSet-1999),
+		"half a row":       sealed(5),
+		"no checksum":      good[:len(good)-4],
 	} {
 		if rows, err := decodeSet(text, someFile); err == nil {
 			t.Errorf("%s: %v", name, rows)
