@@ -11,10 +11,13 @@ const (
 	InIface  Field = "iifname"
 	OutIface Field = "oifname"
 
-	EtherSource Field = "ether saddr"
-	EtherType   Field = "ether type" // ip, ip6, arp; of a tagged frame vlan
-	ARPSourceIP Field = "arp saddr ip"
-	ARPSourceHW Field = "arp saddr ether"
+	EtherSource      Field = "ether saddr"
+	EtherDestination Field = "ether daddr"
+	EtherType        Field = "ether type" // ip, ip6, arp; of a tagged frame vlan
+	ARPSourceIP      Field = "arp saddr ip"
+	ARPSourceHW      Field = "arp saddr ether"
+	ARPTargetIP      Field = "arp daddr ip"
+	ARPTargetHW      Field = "arp daddr ether"
 
 	Source      Field = "ip saddr"
 	Destination Field = "ip daddr"
@@ -23,6 +26,10 @@ const (
 	ICMPType    Field = "icmp type" // echo-request
 	TCPFlags    Field = "tcp flags" // a mask: any of the bits
 	NFProto     Field = "meta nfproto"
+
+	// The addresses of the packet that an ICMP error is about and quotes.
+	QuotedSource      Field = "@th,160,32"
+	QuotedDestination Field = "@th,192,32"
 
 	Mark            Field = "meta mark"
 	CTState         Field = "ct state"  // a mask: any of the bits

@@ -11,8 +11,8 @@ import (
 // types are nft's names of the types of fields, for the declaration of sets.
 var types = map[Field]string{
 	InIface: "ifname", OutIface: "ifname",
-	EtherSource: "ether_addr", ARPSourceHW: "ether_addr", EtherType: "ether_type",
-	Source: "ipv4_addr", Destination: "ipv4_addr", ARPSourceIP: "ipv4_addr",
+	EtherSource: "ether_addr", EtherDestination: "ether_addr", ARPSourceHW: "ether_addr", ARPTargetHW: "ether_addr", EtherType: "ether_type",
+	Source: "ipv4_addr", Destination: "ipv4_addr", ARPSourceIP: "ipv4_addr", ARPTargetIP: "ipv4_addr",
 	L4Proto: "inet_proto", Port: "inet_service", ICMPType: "icmp_type", TCPFlags: "tcp_flag", NFProto: "nf_proto",
 	Mark: "mark", CTState: "ct_state", CTStatus: "ct_status", CTDirection: "ct_dir", DestinationKind: "fib_addrtype",
 }
@@ -47,7 +47,7 @@ func (f Field) value(v Value) string {
 	case types[f] == "ipv4_addr" && len(v) == 4:
 		addr, _ := netip.AddrFromSlice(v)
 		return addr.String()
-	case f == Mark:
+	case f == Mark, f == QuotedSource, f == QuotedDestination:
 		return hexadecimal(v)
 	}
 	if name, named := symbols[f][v.number()]; named {

@@ -49,6 +49,16 @@ type (
 	}
 	// SetMark sets the mark of the packet.
 	SetMark struct{ Mark uint32 }
+	// Write puts a value in the place of a field. Checksums that cover an address of IPv4
+	// are made right, that of the quoted header in an ICMP error as well: there nft itself
+	// would change the address only.
+	Write struct {
+		Field Field
+		Value Value
+	}
+	// Forward sends the frame through another link, at once and as it is. It is for chains
+	// at the ingress hook of a link, and ends them.
+	Forward struct{ Iface string }
 	// ClampMSS lowers the segment size of a TCP SYN to what the route can carry.
 	ClampMSS struct{}
 )
@@ -60,4 +70,6 @@ func (VerdictMap) statement() {}
 func (Masquerade) statement() {}
 func (DNAT) statement()       {}
 func (SetMark) statement()    {}
+func (Write) statement()      {}
+func (Forward) statement()    {}
 func (ClampMSS) statement()   {}

@@ -88,5 +88,11 @@ func (d DNAT) String() string { return "dnat ip to " + concatenation(d.Key) + " 
 // String returns the setting of the mark.
 func (m SetMark) String() string { return "meta mark set " + Mark.value(Number32(m.Mark)) }
 
+// String returns the setting of the field.
+func (w Write) String() string { return string(w.Field) + " set " + w.Field.value(w.Value) }
+
+// String returns where the frame is sent.
+func (f Forward) String() string { return "fwd to " + quote(f.Iface) }
+
 // String returns the setting of the TCP option.
 func (ClampMSS) String() string { return "tcp option maxseg size set rt mtu" }

@@ -148,6 +148,29 @@ func netdev() ruleset.Table {
 		Rules: []ruleset.Rule{
 			{Match: []ruleset.Match{match(ruleset.EtherSource, mac), match(ruleset.EtherType, ruleset.Number16(0x0800))}, Do: []ruleset.Statement{ruleset.Verdict{Kind: ruleset.Accept}}},
 			{Match: []ruleset.Match{match(ruleset.EtherType, ruleset.Number16(0x0806)), match(ruleset.ARPSourceHW, mac), match(ruleset.ARPSourceIP, addr("0.0.0.0"))}},
+			{
+				Match: []ruleset.Match{match(ruleset.ARPTargetHW, mac), match(ruleset.ARPTargetIP, addr("192.0.2.1"))},
+				Do: []ruleset.Statement{
+					ruleset.Write{Field: ruleset.ARPTargetHW, Value: mac},
+					ruleset.Write{Field: ruleset.ARPTargetIP, Value: addr("192.0.2.2")},
+					ruleset.Write{Field: ruleset.ARPSourceHW, Value: mac},
+					ruleset.Write{Field: ruleset.ARPSourceIP, Value: addr("192.0.2.3")},
+				},
+			},
+			{
+				Match: []ruleset.Match{match(ruleset.ICMPType, ruleset.Number8(3)), match(ruleset.QuotedSource, addr("192.0.2.1"))},
+				Do:    []ruleset.Statement{ruleset.Write{Field: ruleset.QuotedSource, Value: addr("192.0.2.2")}, ruleset.Write{Field: ruleset.QuotedDestination, Value: addr("192.0.2.3")}},
+			},
+			{
+				Match: []ruleset.Match{match(ruleset.EtherDestination, mac)},
+				Do: []ruleset.Statement{
+					ruleset.Write{Field: ruleset.Source, Value: addr("192.0.2.1")},
+					ruleset.Write{Field: ruleset.Destination, Value: addr("192.0.2.2")},
+					ruleset.Write{Field: ruleset.EtherSource, Value: mac},
+					ruleset.Write{Field: ruleset.EtherDestination, Value: mac},
+					ruleset.Forward{Iface: "lo"},
+				},
+			},
 		},
 	}}}
 }
