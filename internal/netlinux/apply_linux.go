@@ -38,6 +38,18 @@ func (h *Host) Replace(tables []ruleset.Table) error {
 	return h.commit("replace", t)
 }
 
+// Make makes a table that is not there. Rules of it may send frames through links. The
+// error matches [fs.ErrExist] when there is a table of that name with the same chains.
+//
+// Unlike [Host.Replace] it removes nothing, so that nobody waits when h is closed: the
+// kernel lets a socket go when all is gone that was removed through it, 15 ms later.
+func (h *Host) Make(table ruleset.Table) error {
+	t := &transaction{links: h.index}
+	t.addTable(table)
+	t.fill(table)
+	return h.commit("make", t)
+}
+
 // mayReplace fails for a table of somebody else.
 func (h *Host) mayReplace(table ruleset.Table) error {
 	there, err := h.table(table.Family, table.Name)

@@ -1,7 +1,6 @@
 package netlinux
 
 import (
-	"crypto/sha256"
 	"errors"
 	"net/netip"
 
@@ -22,6 +21,8 @@ func (h *Host) AddBridge(b netplan.Bridge, mark string) (index int, err error) {
 		nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(b.Name)),
 		nl.NewRtAttr(unix.IFLA_ADDRESS, bridgeAddress(mark)),
 		nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(provisionalGroup(mark))),
+		// Another than it is to have, since to set the one that is there changes nothing.
+		nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(b.MTU-1))),
 		bridgeInfo())
 	if err != nil {
 		return 0, failed(errcode.BridgeSetupFailed, op, b.Name, err)
@@ -46,8 +47,8 @@ func (h *Host) SetBridge(index int, b netplan.Bridge) error {
 }
 
 func (h *Host) setBridge(index int, b netplan.Bridge, more ...nl.NetlinkRequestData) error {
-	// The MTU is set here and not on creation: only one that was set keeps its
-	// value when the last port goes.
+	// The MTU is set here and not on creation: only one that was set keeps its value,
+	// whatever ports come and go.
 	parts := append([]nl.NetlinkRequestData{linkUp(index), nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(b.MTU)))}, more...)
 	if err := h.route.change(unix.RTM_SETLINK, 0, parts...); err != nil {
 		return err
@@ -73,12 +74,9 @@ func bridgeInfo() *nl.RtAttr {
 	return info
 }
 
-// bridgeAddress is the Ethernet address of a bridge, locally administered. A bridge
-// without an address of its own takes the lowest of its ports, so that the gateway
-// that guests have learned would change with every TAP.
 func bridgeAddress(mark string) []byte {
-	sum := sha256.Sum256([]byte(mark))
-	return append([]byte{0x02}, sum[len(sum)-5:]...)
+	address := netplan.BridgeAddr(mark)
+	return address[:]
 }
 
 func broadcast(p netip.Prefix) []byte {

@@ -129,6 +129,10 @@ func (r ruleState) shape() string {
 func (r compiledRule) shape() string {
 	state := ruleState{comment: shortened(r.comment)}
 	for _, e := range r.expressions {
+		if _, is := e.(forward); is {
+			state.expressions = append(state.expressions, expression{name: "immediate"}, expression{name: forwardName})
+			continue
+		}
 		value, err := expr.Marshal(0, e)
 		if err != nil { // then it was never made
 			continue

@@ -20,6 +20,15 @@ type field struct {
 	// nft looks.
 	needs []need
 	load  func(register uint32) expr.Any
+	// sum is what a change of the field means for checksums.
+	sum checksum
+}
+
+// checksum is the Internet checksum that covers a field, by its place in the header;
+// 0 is none.
+type checksum struct {
+	offset uint32
+	pseudo bool // the transport's checksum covers the field as well
 }
 
 // need is what a packet must be.
@@ -48,20 +57,27 @@ var fieldsOf = map[ruleset.Field]field{
 	ruleset.InIface:  {kind: &nftables.TypeIFName, size: ifNameSize, load: meta(expr.MetaKeyIIFNAME)},
 	ruleset.OutIface: {kind: &nftables.TypeIFName, size: ifNameSize, load: meta(expr.MetaKeyOIFNAME)},
 
-	ruleset.EtherSource: {kind: &nftables.TypeEtherAddr, size: 6, needs: []need{ethernet}, load: payload(inLink, 6, 6)},
+	ruleset.EtherSource:      {kind: &nftables.TypeEtherAddr, size: 6, needs: []need{ethernet}, load: payload(inLink, 6, 6)},
+	ruleset.EtherDestination: {kind: &nftables.TypeEtherAddr, size: 6, needs: []need{ethernet}, load: payload(inLink, 0, 6)},
 	// Of the frame as it was: the kernel takes a VLAN's tag out before, and meta protocol is
 	// what was behind it.
 	ruleset.EtherType:   {kind: &nftables.TypeEtherType, size: 2, needs: []need{ethernet}, load: payload(inLink, 12, 2)},
 	ruleset.ARPSourceHW: {kind: &nftables.TypeEtherAddr, size: 6, needs: []need{arp}, load: payload(inNetwork, 8, 6)},
 	ruleset.ARPSourceIP: {kind: &nftables.TypeIPAddr, size: 4, needs: []need{arp}, load: payload(inNetwork, 14, 4)},
+	ruleset.ARPTargetHW: {kind: &nftables.TypeEtherAddr, size: 6, needs: []need{arp}, load: payload(inNetwork, 18, 6)},
+	ruleset.ARPTargetIP: {kind: &nftables.TypeIPAddr, size: 4, needs: []need{arp}, load: payload(inNetwork, 24, 4)},
 
-	ruleset.Source:      {kind: &nftables.TypeIPAddr, size: 4, needs: []need{ipv4}, load: payload(inNetwork, 12, 4)},
-	ruleset.Destination: {kind: &nftables.TypeIPAddr, size: 4, needs: []need{ipv4}, load: payload(inNetwork, 16, 4)},
+	ruleset.Source:      {kind: &nftables.TypeIPAddr, size: 4, needs: []need{ipv4}, load: payload(inNetwork, 12, 4), sum: checksum{10, true}},
+	ruleset.Destination: {kind: &nftables.TypeIPAddr, size: 4, needs: []need{ipv4}, load: payload(inNetwork, 16, 4), sum: checksum{10, true}},
 	ruleset.L4Proto:     {kind: &nftables.TypeInetProto, size: 1, load: meta(expr.MetaKeyL4PROTO)},
 	ruleset.Port:        {kind: &nftables.TypeInetService, size: 2, load: payload(inTransport, 2, 2)},
 	ruleset.ICMPType:    {kind: &nftables.TypeICMPType, size: 1, needs: []need{ipv4, icmp}, load: payload(inTransport, 0, 1)},
 	ruleset.TCPFlags:    {kind: &nftables.TypeTCPFlag, size: 1, mask: true, needs: []need{tcp}, load: payload(inTransport, 13, 1)},
-	ruleset.NFProto:     {kind: &nftables.TypeNFProto, size: 1, load: meta(expr.MetaKeyNFPROTO)},
+	// An ICMP error has eight bytes before the header that it quotes. If the checksum of that
+	// header is kept right, the sum of its bytes does not change, nor that of the error.
+	ruleset.QuotedSource:      {kind: &nftables.TypeIPAddr, size: 4, needs: []need{ipv4, icmp}, load: payload(inTransport, 20, 4), sum: checksum{18, false}},
+	ruleset.QuotedDestination: {kind: &nftables.TypeIPAddr, size: 4, needs: []need{ipv4, icmp}, load: payload(inTransport, 24, 4), sum: checksum{18, false}},
+	ruleset.NFProto:           {kind: &nftables.TypeNFProto, size: 1, load: meta(expr.MetaKeyNFPROTO)},
 
 	ruleset.Mark:        {kind: &nftables.TypeMark, size: 4, host: true, load: meta(expr.MetaKeyMARK)},
 	ruleset.CTState:     {kind: &nftables.TypeCTState, size: 4, host: true, mask: true, load: conntrack(expr.CtKeySTATE)},

@@ -21,12 +21,19 @@ type Link struct {
 	Up bool
 }
 
-// Port is how a TAP becomes a port of a bridge.
+// Port is how a TAP, or the end of a wire, becomes a port of a bridge.
 type Port struct {
-	Index  int // of the TAP
+	Index  int // of the link
 	Bridge int // index of the bridge
 	MTU    int // in bytes
 	Mark   string
 	// Isolated keeps frames of the port from other isolated ports.
 	Isolated bool
+	// Wire is set for the end of a wire. It is then to have the MTU [WireMTU].
+	Wire bool
 }
+
+// WireMTU is the MTU of both ends of a wire, in bytes: the largest that there is, so
+// that the wire itself drops no frame. Whoever routes what comes out of it looks at
+// sizes, and can say that one is too large.
+const WireMTU = 65535

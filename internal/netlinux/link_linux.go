@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -47,6 +48,19 @@ func (h *Host) Links() ([]Link, error) {
 		links[i] = l.Link
 	}
 	return links, nil
+}
+
+// index returns the number of a link. It is an ioctl of any socket, and faster than a
+// question to rtnetlink.
+func (h *Host) index(name string) (int, error) {
+	request, err := unix.NewIfreq(name)
+	if err == nil {
+		err = os.NewSyscallError("SIOCGIFINDEX", unix.IoctlIfreq(h.route.fd(), unix.SIOCGIFINDEX, request))
+	}
+	if err != nil {
+		return 0, err
+	}
+	return int(request.Uint32()), nil
 }
 
 func (h *Host) linkByName(name string) (link, error) {

@@ -102,6 +102,8 @@ func (r *refusal) missing() string {
 		return r.about.module
 	case r.about.kind == kindSet && unsupported:
 		return "nf_tables"
+	case r.expression == forwardName && (unsupported || absent):
+		return "nft_fwd_netdev"
 	case r.expression != "" && !core[r.expression] && (unsupported || absent):
 		return "nft_" + r.expression
 	}

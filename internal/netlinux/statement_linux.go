@@ -2,6 +2,8 @@ package netlinux
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -48,6 +50,10 @@ func (c *compiler) statement(s ruleset.Statement) {
 			&expr.Immediate{Register: first, Data: binary.NativeEndian.AppendUint32(nil, s.Mark)},
 			&expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: first},
 		)
+	case ruleset.Write:
+		c.write(s)
+	case ruleset.Forward:
+		c.emit(forward{iface: s.Iface})
 	case ruleset.ClampMSS:
 		c.need(fieldsOf[ruleset.TCPFlags])
 		c.emit(
@@ -60,11 +66,69 @@ func (c *compiler) statement(s ruleset.Statement) {
 	}
 }
 
+// write appends the change of a field.
+func (c *compiler) write(s ruleset.Write) {
+	f, known := fieldsOf[s.Field]
+	if !known {
+		c.fail("no such field: %q", s.Field)
+		return
+	}
+	to, is := f.load(first).(*expr.Payload)
+	value := kernelValue(f, s.Value, false)
+	if !is || value == nil {
+		c.fail("no such change: %v", s)
+		return
+	}
+	to.OperationType, to.SourceRegister, to.DestRegister = expr.PayloadWrite, first, 0
+	if f.sum.offset != 0 {
+		to.CsumType, to.CsumOffset = expr.CsumTypeInet, f.sum.offset
+	}
+	if f.sum.pseudo {
+		to.CsumFlags = unix.NFT_PAYLOAD_L4CSUM_PSEUDOHDR
+	}
+	c.need(f)
+	c.emit(&expr.Immediate{Register: first, Data: value}, to)
+}
+
+// forward sends a frame through a link. The library has no such expression; the
+// interface is there so that it can stand among those that it has.
+type forward struct {
+	expr.Any
+
+	iface string
+}
+
+const forwardName = "fwd"
+
 // expression appends an expression to the list of a rule.
 func (t *transaction) expression(about subject, e expr.Any) {
+	if f, is := e.(forward); is {
+		t.forward(about, f)
+		return
+	}
 	value, err := expr.Marshal(families[about.family], e)
 	if err != nil {
 		t.fail(about, err)
 	}
 	t.bytes(unix.NFTA_LIST_ELEM|unix.NLA_F_NESTED, value...)
+}
+
+// forward appends two expressions: the kernel wants the number of the link, in a
+// register.
+func (t *transaction) forward(about subject, f forward) {
+	index, err := 0, errors.New("no rule here may send frames through a link")
+	if t.links != nil {
+		index, err = t.links(f.iface)
+	}
+	if err != nil {
+		t.fail(about, fmt.Errorf("link %s: %w", f.iface, err))
+		return
+	}
+	t.expression(about, &expr.Immediate{Register: first, Data: binary.NativeEndian.AppendUint32(nil, uint32(index))})
+	element := t.begin(unix.NFTA_LIST_ELEM)
+	t.text(unix.NFTA_EXPR_NAME, forwardName)
+	data := t.begin(unix.NFTA_EXPR_DATA)
+	t.number(unix.NFTA_FWD_SREG_DEV, first)
+	t.end(data)
+	t.end(element)
 }

@@ -13,6 +13,9 @@ import (
 // Replace fails with [errors.ErrUnsupported].
 func (h *Host) Replace([]ruleset.Table) error { return errors.ErrUnsupported }
 
+// Make fails with [errors.ErrUnsupported].
+func (h *Host) Make(ruleset.Table) error { return errors.ErrUnsupported }
+
 // Add fails with [errors.ErrUnsupported].
 func (h *Host) Add(netplan.Change) error { return errors.ErrUnsupported }
 

@@ -47,12 +47,12 @@ func (h *Host) addTAP(name string, owner int) (int, error) {
 			return 0, os.NewSyscallError("TUNSETOWNER", err)
 		}
 	}
-	// An ioctl of any socket, and faster than a question to rtnetlink.
-	if err := unix.IoctlIfreq(h.route.fd(), unix.SIOCGIFINDEX, wanted); err != nil {
-		return 0, os.NewSyscallError("SIOCGIFINDEX", err)
+	index, err := h.index(wanted.Name())
+	if err != nil {
+		return 0, err
 	}
 	// Last, so that until here closing the descriptor undoes everything.
-	return int(wanted.Uint32()), os.NewSyscallError("TUNSETPERSIST", unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1))
+	return index, os.NewSyscallError("TUNSETPERSIST", unix.IoctlSetInt(fd, unix.TUNSETPERSIST, 1))
 }
 
 // openTAP makes a TAP or, if there is one and the flags allow it, attaches to it.
@@ -93,9 +93,9 @@ func ownTAP(name string, owner int) error {
 	return errors.Join(os.NewSyscallError("TUNSETOWNER", unix.IoctlSetInt(fd, unix.TUNSETOWNER, owner)), unix.Close(fd))
 }
 
-// AttachTAP makes a TAP a port of a bridge, gives it its mark and switches it on.
-// The error matches [fs.ErrNotExist] if the bridge is gone. After an error the TAP
-// is to be deleted.
+// AttachTAP makes a TAP, or the end of a wire, a port of a bridge, gives it its mark and
+// switches it on. The error matches [fs.ErrNotExist] if the bridge is gone. After an
+// error the link is to be deleted.
 func (h *Host) AttachTAP(p Port) error {
 	err := h.attachTAP(p)
 	if errors.Is(err, unix.EINVAL) { // what the kernel says of a bridge that does not exist, among others
@@ -113,14 +113,19 @@ func (h *Host) AttachTAP(p Port) error {
 func (h *Host) attachTAP(p Port) error {
 	// It is off until its port is isolated. That takes a second message, since the
 	// kernel looks at what it knows of ports before it makes one.
-	err := h.route.change(unix.RTM_NEWLINK, 0, linkHeader(p.Index),
+	parts := []nl.NetlinkRequestData{
+		linkHeader(p.Index),
 		nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(p.Bridge))),
 		nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(p.MTU))),
-		nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(p.Mark)))
-	if err != nil {
+		nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(p.Mark)),
+	}
+	if p.Wire { // which was in the mark's provisional group
+		parts = append(parts, nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(0)))
+	}
+	if err := h.route.change(unix.RTM_NEWLINK, 0, parts...); err != nil {
 		return err
 	}
-	parts := []nl.NetlinkRequestData{linkUp(p.Index)}
+	parts = []nl.NetlinkRequestData{linkUp(p.Index)}
 	if p.Isolated {
 		parts = append(parts, portInfo())
 	}

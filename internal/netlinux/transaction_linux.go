@@ -17,6 +17,8 @@ type transaction struct {
 	start      int
 	subjects   []subject
 	err        error // of a value that no message can be made of
+	// links finds the numbers of links, for rules that send frames through one.
+	links func(name string) (index int, err error)
 }
 
 // subject says what a message is about.

@@ -1,7 +1,6 @@
 package netplan
 
 import (
-	"net"
 	"net/netip"
 
 	"github.com/smartvm/smartvm/internal/ruleset"
@@ -52,13 +51,11 @@ type Guest struct {
 	Iface    string              `json:"iface"`
 	Egress   *netconfig.Policy   `json:"egress,omitempty"`
 	Forwards []netconfig.Forward `json:"forwards,omitempty"`
+	// Inside is set for a guest that is a clone of another one: how it knows itself. TAP is
+	// then no TAP but the end of a wire that leads to it, and MAC and Addr are those that
+	// it has on the bridge.
+	Inside *Inside `json:"inside,omitempty"`
 }
-
-// HardwareAddr is an Ethernet address, written as 02:00:ac:1e:00:02.
-type HardwareAddr [6]byte
-
-// String returns the usual notation.
-func (a HardwareAddr) String() string { return net.HardwareAddr(a[:]).String() }
 
 // Plan is the kernel's state of one network. Order of making: bridge, WireGuard
 // interface, sysctls, which are partly those of the links, routes, routing rules,

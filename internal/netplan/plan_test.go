@@ -52,6 +52,15 @@ func samples() map[string]sample {
 		TAP: "svtbbbbbbbb", MAC: netplan.HardwareAddr{2, 0, 0, 0, 0, 3}, Addr: netip.MustParseAddr("172.30.0.3"),
 		VM: "job", Iface: "eth0",
 	}
+	// Two clones of job, on its own network and on another.
+	inside := netplan.Inside{TAP: "tap0", MAC: job.MAC, Addr: job.Addr, Gateway: netip.MustParseAddr("172.30.0.1"), GatewayMAC: netplan.BridgeAddr(owner.Mark("svbr0"))}
+	near := netplan.Guest{
+		TAP: "svtcccccccc", MAC: netplan.HardwareAddr{2, 0, 0, 0, 0, 4}, Addr: netip.MustParseAddr("172.30.0.4"), VM: "near", Iface: "eth0",
+		Egress: web.Egress, Forwards: []netconfig.Forward{{HostPort: 8081, GuestPort: 80}}, Inside: &inside,
+	}
+	far := netplan.Guest{
+		TAP: "svtdddddddd", MAC: netplan.HardwareAddr{2, 0, 0, 0, 0, 5}, Addr: netip.MustParseAddr("10.7.0.5"), VM: "far", Iface: "eth0", Inside: &inside,
+	}
 	policy := &netconfig.Policy{Default: netconfig.Deny, Rules: []netconfig.Rule{
 		{Action: netconfig.Deny, To: destination("10.0.0.0/8"), Log: true, Comment: "the office"},
 		{Action: netconfig.Allow, To: destination("10.1.2.3/32"), Protocol: netconfig.TCP, Ports: []netconfig.PortRange{{First: 443, Last: 443}}},
@@ -60,9 +69,11 @@ func samples() map[string]sample {
 		{Action: netconfig.Allow, Protocol: netconfig.ICMP},
 	}}
 	return map[string]sample{
-		"default": {},
-		"policy":  {config: netconfig.Config{Egress: policy}, guests: []netplan.Guest{web, job}},
-		"managed": {config: netconfig.Config{WireGuard: managed(), DNS: []netip.Addr{ip("198.51.100.53")}}, guests: []netplan.Guest{job}},
+		"default":    {},
+		"policy":     {config: netconfig.Config{Egress: policy}, guests: []netplan.Guest{web, job}},
+		"clone":      {guests: []netplan.Guest{job, near}},
+		"clone-away": {config: netconfig.Config{Bridge: "svbr1", Subnet: prefix("10.7.0.0/16")}, guests: []netplan.Guest{far}},
+		"managed":    {config: netconfig.Config{WireGuard: managed(), DNS: []netip.Addr{ip("198.51.100.53")}}, guests: []netplan.Guest{job}},
 		"existing": {
 			config: netconfig.Config{WireGuard: &netconfig.WireGuard{Existing: "wg0", FailOpen: true}},
 			facts:  func(f *netplan.Facts) { f.WireGuardMTU = 1380 },
@@ -121,6 +132,13 @@ func TestKernelTakesTheTables(t *testing.T) {
 			}
 			plan := s.plan(t)
 			tables := plan.Tables
+			for _, g := range s.guests {
+				if g.Inside != nil {
+					run(t, "", "ip", "tuntap", "add", "dev", g.Inside.TAP, "mode", "tap")
+					run(t, "", "ip", "tuntap", "add", "dev", g.WireEnd(), "mode", "tap")
+					tables = append(tables, netplan.Translation(g, plan.Bridge.Addr.Addr(), netplan.BridgeAddr(plan.Mark)))
+				}
+			}
 			for _, a := range plan.Accepts {
 				chain := ruleset.Chain{Name: a.Chain, Rules: a.Rules}
 				tables = append(tables, ruleset.Table{Family: a.Family, Name: a.Table, Chains: []ruleset.Chain{chain}})

@@ -21,6 +21,7 @@ func (p *Plan) Text() string {
 	t.wireGuard(p)
 	t.routing(p)
 	t.tables(p)
+	t.namespaces(p)
 	t.accepts(p)
 	t.warnings(p)
 	return t.String()
@@ -52,6 +53,9 @@ func (t *text) guests(p *Plan) {
 	t.printf("  gateway %v, resolvers %s\n", p.config.Gateway(), list(p.DNS))
 	for _, g := range p.guests {
 		t.printf("  %-15s %v %v, %s of vm %s%s\n", g.TAP, g.Addr, g.MAC, g.Iface, g.VM, ownPolicy(g))
+		if i := g.Inside; i != nil {
+			t.printf("  %15s clone: knows itself as %v %v, and the gateway as %v %v\n", "", i.Addr, i.MAC, i.Gateway, i.GatewayMAC)
+		}
 		for _, f := range g.Forwards {
 			t.printf("  %15s port %d is reached at %s\n", "", f.GuestPort, reachedAt(f))
 		}
@@ -169,6 +173,19 @@ func (t *text) tables(p *Plan) {
 	t.section("Tables", "nftables, replaced in one transaction")
 	for _, table := range p.Tables {
 		t.printf("%s", table)
+	}
+}
+
+// namespaces are those of guests that are clones.
+func (t *text) namespaces(p *Plan) {
+	for _, g := range p.guests {
+		if g.Inside == nil {
+			continue
+		}
+		t.section("Namespace of "+g.TAP, "where Firecracker runs, and where addresses are translated; it goes with Firecracker")
+		t.printf("  %-15s TAP, MTU %d\n", g.Inside.TAP, p.Bridge.MTU)
+		t.printf("  %-15s the end of a wire to %s, a port of the bridge\n", g.WireEnd(), g.TAP)
+		t.printf("%s", Translation(g, p.config.Gateway(), BridgeAddr(p.Mark)))
 	}
 }
 

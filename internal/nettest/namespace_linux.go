@@ -44,6 +44,16 @@ func NewNamespace(tb testing.TB) *Namespace {
 	return n
 }
 
+// Namespaced returns the namespace that a file is of, which the caller may close.
+func Namespaced(tb testing.TB, file *os.File) *Namespace {
+	tb.Helper()
+	again, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return opened(tb, &Namespace{file: again})
+}
+
 // Path leads to the namespace, for other processes too, as long as the test runs.
 func (n *Namespace) Path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n.file.Fd()) }
 
