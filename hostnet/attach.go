@@ -24,7 +24,7 @@ type Recorder interface {
 // Request is an interface that is to be on the network.
 type Request struct {
 	VM, Iface string
-	// MAC is the guest's. Default: one that is derived from VM and Iface.
+	// MAC is the guest's on the bridge. Default: one that is derived from VM and Iface.
 	MAC string
 	// Owner is the user whose Firecracker opens the TAP. Default: whoever may
 	// administer the network.
@@ -33,6 +33,9 @@ type Request struct {
 	Egress *netconfig.Policy
 	// Forwards lead ports of the host to the guest.
 	Forwards []netconfig.Forward
+	// Inside is set for the interface of a clone of another guest. All else is about the
+	// clone as the network sees it. Default: it is none.
+	Inside *Inside
 }
 
 func (r *Request) validate() error {
@@ -48,9 +51,10 @@ func Kinds() ledger.Kinds {
 }
 
 // Attach makes a TAP for an interface and puts it on the network, which is made if it
-// is not there. All rules for it are in place before it is up. What is made is
-// recorded first; dir is the directory of the recorder's ledger. When Attach fails,
-// releasing what is recorded removes what was made.
+// is not there. All rules for it are in place before it is up. The TAP of a clone is in
+// the clone's namespace, and goes with that. What else is made is recorded first; dir
+// is the directory of the recorder's ledger. When Attach fails, releasing what is
+// recorded removes what was made.
 //
 // Errors: IP_EXHAUSTED, PORT_IN_USE, TAP_CREATE_FAILED, NOT_PERMITTED, INVALID_CONFIG
 // and INVALID_FIREWALL_CONFIG about the request, and all of making or joining the
@@ -86,6 +90,9 @@ func (n *Network) attach(ctx context.Context, rec Recorder, dir string, r Reques
 		through: through{n.way},
 		Runtime: n.place.runtime, Bridge: n.place.bridge, TAP: l.TAP, Mark: k.mark, Addr: l.Addr, Ledger: dir,
 		owner: r.Owner,
+	}
+	if r.Inside != nil {
+		card.Clone, card.namespace = true, r.Inside.Namespace
 	}
 	err = rec.Make(card, func() error { return n.plug(ctx, host, held, k, l, card) })
 	if err != nil {
@@ -143,15 +150,22 @@ func (n *Network) choose(ctx context.Context, host *netlinux.Host, k *known, r R
 	if l.MAC, err = n.place.chooseMAC(k, r); err != nil {
 		return nil, err
 	}
+	if l.Inside, err = r.Inside.parse(k); err != nil {
+		return nil, err
+	}
 	l.TAP, err = n.place.chooseTAP(host, k.owner, r)
 	return l, err
 }
 
 func (k *known) tap(g netplan.Guest) *TAP {
-	return &TAP{
+	t := &TAP{
 		Name: g.TAP, MAC: g.MAC.String(), Addr: netip.PrefixFrom(g.Addr, k.Config.Subnet.Bits()), Gateway: k.Config.Gateway(),
-		DNS: k.DNS, MTU: k.MTU, VM: g.VM, Iface: g.Iface, Bridge: k.Config.Bridge,
+		GatewayMAC: netplan.BridgeAddr(k.mark).String(), DNS: k.DNS, MTU: k.MTU, VM: g.VM, Iface: g.Iface, Bridge: k.Config.Bridge,
 	}
+	if g.Inside != nil {
+		t.Name, t.Port = g.Inside.TAP, g.TAP
+	}
+	return t
 }
 
 // lookUp returns what is known about the network if it is up. The error matches
@@ -217,7 +231,7 @@ func (n *Network) plug(ctx context.Context, host *netlinux.Host, held *lock, k *
 	if err := held.shareRules(ctx); err != nil {
 		return err
 	}
-	if card.Index, err = host.AddTAP(l.TAP, card.owner); err != nil {
+	if card.Index, err = k.makeDevice(host, l.Guest, card); err != nil {
 		card.foreign = errors.Is(err, fs.ErrExist)
 		return err
 	}
@@ -237,7 +251,7 @@ func (n *Network) plug(ctx context.Context, host *netlinux.Host, held *lock, k *
 		if err != nil {
 			return err
 		}
-		return host.AttachTAP(repaired.port(card.Index))
+		return host.AttachTAP(repaired.port(card.Index, l.Guest))
 	})
 }
 
@@ -253,9 +267,13 @@ func (n *Network) connect(host *netlinux.Host, k *known, g netplan.Guest, index 
 		return err
 	}
 	fault.Point("attach: rules made")
-	return host.AttachTAP(k.port(index))
+	return host.AttachTAP(k.port(index, g))
 }
 
-func (k *known) port(index int) netlinux.Port {
-	return netlinux.Port{Index: index, Bridge: k.bridge, MTU: k.MTU, Mark: k.mark, Isolated: !k.Config.AllowPeers}
+func (k *known) port(index int, g netplan.Guest) netlinux.Port {
+	p := netlinux.Port{Index: index, Bridge: k.bridge, MTU: k.MTU, Mark: k.mark, Isolated: !k.Config.AllowPeers}
+	if g.Inside != nil {
+		p.Wire, p.MTU = true, netlinux.WireMTU
+	}
+	return p
 }

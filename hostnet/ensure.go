@@ -358,9 +358,9 @@ func (m *maker) makeAccepts(context.Context) error {
 // makePorts gives a bridge that was made anew its ports.
 func (m *maker) makePorts(context.Context) error {
 	var errs []error
-	for _, l := range m.guests.links {
+	for i, l := range m.guests.links {
 		if l.Alias == m.known.mark && (l.Master != m.known.bridge || !l.Up) {
-			errs = append(errs, m.host.AttachTAP(m.known.port(l.Index)))
+			errs = append(errs, m.host.AttachTAP(m.known.port(l.Index, m.guests.list[i])))
 		}
 	}
 	return errors.Join(errs...)

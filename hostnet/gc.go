@@ -144,7 +144,7 @@ func (c *collector) network(ctx context.Context, p place) error {
 	}
 	for i := range w.leases {
 		l := &w.leases[i]
-		card := &nic{Runtime: p.runtime, Bridge: p.bridge, TAP: l.TAP, Mark: w.mark, Addr: l.Addr, Ledger: l.Ledger}
+		card := &nic{Runtime: p.runtime, Bridge: p.bridge, TAP: l.TAP, Mark: w.mark, Addr: l.Addr, Ledger: l.Ledger, Clone: l.Inside != nil}
 		c.collect(Garbage{p.bridge, fmt.Sprintf("vm %s is gone", l.VM), []string{card.String()}}, func() error { return card.release(ctx, c.host) })
 	}
 	for _, user := range w.users {

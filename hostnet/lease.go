@@ -36,7 +36,11 @@ func (l *lease) check(name string, c *netconfig.Config) error {
 	case l.MAC[0]&1 != 0:
 		return fmt.Errorf("%v is no interface's address", l.MAC)
 	}
-	return errors.Join(netconfig.CheckInterfaceName(l.TAP), l.Egress.Validate(), netconfig.ValidateForwards(l.Forwards))
+	errs := []error{netconfig.CheckInterfaceName(l.TAP), l.Egress.Validate(), netconfig.ValidateForwards(l.Forwards)}
+	if l.Inside != nil {
+		errs = append(errs, checkInside(l.Inside))
+	}
+	return errors.Join(errs...)
 }
 
 // readLeases returns the leases of a network in the order of their addresses. The

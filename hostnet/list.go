@@ -31,6 +31,8 @@ type GuestInfo struct {
 	Addr     netip.Addr          `json:"addr"`
 	Egress   *netconfig.Policy   `json:"egress,omitempty"`
 	Forwards []netconfig.Forward `json:"forwards,omitempty"`
+	// Inside is how a clone knows itself; TAP is the port that leads to it then.
+	Inside *Inside `json:"inside,omitempty"`
 }
 
 // List returns the networks of a runtime directory, sorted by their bridges. It
@@ -97,6 +99,7 @@ func (p place) info(there *stored) (*Info, error) {
 	for _, l := range leases {
 		info.Guests = append(info.Guests, GuestInfo{
 			VM: l.VM, Iface: l.Iface, TAP: l.TAP, MAC: l.MAC.String(), Addr: l.Addr, Egress: l.Egress, Forwards: l.Forwards,
+			Inside: insideInfo(l.Inside),
 		})
 	}
 	return info, nil

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"strings"
 
@@ -70,11 +69,10 @@ func (p place) chooseMAC(k *known, r Request) (netplan.HardwareAddr, error) {
 			}
 		}
 	}
-	mac, err := net.ParseMAC(r.MAC)
-	if err != nil || len(mac) != len(netplan.HardwareAddr{}) || mac[0]&1 != 0 {
-		return netplan.HardwareAddr{}, failed(errcode.InvalidConfig, "choose MAC address", r.Iface, fmt.Errorf("%q is not the address of an Ethernet interface", r.MAC))
+	chosen, err := netplan.ParseHardwareAddr(r.MAC)
+	if err != nil {
+		return chosen, failed(errcode.InvalidConfig, "choose MAC address", r.Iface, err)
 	}
-	chosen := netplan.HardwareAddr(mac)
 	other, err := p.named(p.macEntry(chosen), &k.Config)
 	if err != nil || other == nil {
 		return chosen, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"os"
 
 	"github.com/smartvm/smartvm/internal/fault"
 	"github.com/smartvm/smartvm/internal/netlinux"
@@ -24,7 +25,11 @@ type nic struct {
 	Addr    netip.Addr `json:"addr"`
 	Ledger  string     `json:"ledger"` // the directory of the ledger that this is recorded in
 
-	owner int // who may open the TAP
+	// Clone is set when the link is the end of a wire to the namespace of a clone.
+	Clone bool `json:"clone,omitempty"`
+
+	owner     int      // who may open the TAP
+	namespace *os.File // of a clone
 	// foreign is set when somebody else has made a link of that name since the name
 	// was chosen.
 	foreign bool
@@ -35,6 +40,9 @@ func (c *nic) Kind() string { return "nic" }
 
 // String implements ledger.Resource.
 func (c *nic) String() string {
+	if c.Clone {
+		return fmt.Sprintf("port %s on %s, address %v", c.TAP, c.Bridge, c.Addr)
+	}
 	return fmt.Sprintf("tap %s on %s, address %v", c.TAP, c.Bridge, c.Addr)
 }
 

@@ -85,6 +85,9 @@ func life(ctx context.Context, n *hostnet.Network, runtime string) error {
 	if err != nil {
 		return err
 	}
+	if err := clones(ctx, n, runtime); err != nil {
+		return err
+	}
 	if err := n.Hold(ctx); err != nil {
 		return err
 	}
@@ -108,6 +111,33 @@ func life(ctx context.Context, n *hostnet.Network, runtime string) error {
 		return err
 	}
 	return first.end(ctx)
+}
+
+// clones passes the points at which clones of a guest come and go: one whose namespace
+// is there until the end, and one whose namespace is gone before.
+func clones(ctx context.Context, n *hostnet.Network, runtime string) error {
+	for _, vm := range []string{"clone", "dead-clone"} {
+		ns, err := hostnet.NewNamespace()
+		if err != nil {
+			return err
+		}
+		g, err := attach(ctx, n, runtime, hostnet.Request{
+			VM: vm, Iface: "eth0", Egress: policy(80),
+			Inside: &hostnet.Inside{Namespace: ns, MAC: "02:00:00:00:00:01", Addr: netip.MustParseAddr("172.30.0.200")},
+		})
+		if err != nil {
+			return errors.Join(err, ns.Close())
+		}
+		if vm == "clone" {
+			err = errors.Join(n.Repair(ctx), g.end(ctx), ns.Close())
+		} else {
+			err = errors.Join(ns.Close(), g.end(ctx))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // use prints the address, MAC address and TAP of each VM, then an empty line.
