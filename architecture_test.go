@@ -34,7 +34,8 @@ var parts = []string{"firecracker", "vmconfig", "image", "baseimage", "netconfig
 // firecracker are its wire types and its Version, from netconfig a network as a value.
 var siblings = map[string][]string{
 	"vmconfig": {"firecracker", "netconfig"}, "image": {"firecracker"}, "baseimage": {"firecracker"}, "hostnet": {"netconfig"},
-	"pool": {"hostnet", "netconfig"}, // one of its networks for each user
+	"pool":     {"hostnet", "netconfig"}, // one of its networks for each user
+	"snapshot": {"firecracker"},
 }
 
 // Packages of internal that are made of a part's values: a network as a value is

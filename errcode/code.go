@@ -48,6 +48,22 @@ const (
 	ConsoleFailed Code = "CONSOLE_FAILED"
 )
 
+// Codes of snapshots.
+const (
+	// SnapshotFailed: a snapshot was not taken, for a reason that has no code of its own.
+	SnapshotFailed Code = "SNAPSHOT_FAILED"
+	// SnapshotExists: the store has a snapshot of that name.
+	SnapshotExists Code = "SNAPSHOT_EXISTS"
+	// SnapshotNotFound: the store has no snapshot of that name.
+	SnapshotNotFound Code = "SNAPSHOT_NOT_FOUND"
+	// SnapshotInUse: VMs map the snapshot's memory, or diffs follow it.
+	SnapshotInUse Code = "SNAPSHOT_IN_USE"
+	// SnapshotMismatch: the snapshot is of another kind of host; Details has every difference.
+	SnapshotMismatch Code = "SNAPSHOT_MISMATCH"
+	// InvalidSnapshot: files of the snapshot are not what they were, or were never right.
+	InvalidSnapshot Code = "INVALID_SNAPSHOT"
+)
+
 // Codes of the host and its limits.
 const (
 	// KVMUnavailable: /dev/kvm is missing, forbidden or does not work.
@@ -147,6 +163,7 @@ const (
 // Codes lists every code, in the order of their declaration.
 func Codes() []Code {
 	return []Code{
+		SnapshotFailed, SnapshotExists, SnapshotNotFound, SnapshotInUse, SnapshotMismatch, InvalidSnapshot,
 		InvalidState, InvalidConfig, StartFailed, NoClient, VMExists, VMNotFound, VMOwned, ProcessExited,
 		Cancelled, StopFailed, CleanupFailed, LedgerFailed, StageFailed, ConsoleFailed,
 		KVMUnavailable, NoSpace, InsecurePath, PathTooLong, HostUnsupported, DirectoryFailed, CgroupUnavailable,

@@ -1,0 +1,216 @@
+package snapshot
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/filelock"
+	"github.com/smartvm/smartvm/internal/plainfile"
+)
+
+// Draft is a snapshot that is being made. It belongs to one goroutine, and has to be
+// committed or discarded; the draft of a process that was killed goes with the next one.
+type Draft struct {
+	store *Store
+	name  string // that it will have
+	temp  string // that its directory has
+	alive *os.File
+}
+
+// aliveName is the file in a draft that its maker has a lock on.
+const aliveName = ".alive"
+
+// Draft begins a snapshot: SNAPSHOT_EXISTS, INVALID_CONFIG for a name that can't be one.
+func (s *Store) Draft(ctx context.Context, name string) (*Draft, error) {
+	if err := checkName(name); err != nil {
+		return nil, &errcode.Error{Code: errcode.InvalidConfig, Op: "make snapshot", Details: []errcode.Detail{{Field: "name", Message: err.Error()}}}
+	}
+	d := &Draft{store: s, name: name, temp: newPrefix + rand.Text()}
+	err := s.change(ctx, func(dir *os.Root) (err error) {
+		s.sweep(dir)
+		if _, err := dir.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+			return errors.Join(err, exists(name))
+		}
+		d.alive, err = makeDraft(dir, d.temp)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	fault.Point("snapshot: draft made")
+	return d, nil
+}
+
+func makeDraft(dir *os.Root, temp string) (alive *os.File, err error) {
+	if err := dir.Mkdir(temp, 0o700); err != nil {
+		return nil, err
+	}
+	if alive, err = dir.OpenFile(filepath.Join(temp, aliveName), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+		return nil, errors.Join(err, dir.RemoveAll(temp))
+	}
+	if err := filelock.Try(alive, filelock.Range{}, filelock.Exclusive); err != nil {
+		return nil, errors.Join(err, alive.Close(), dir.RemoveAll(temp))
+	}
+	return alive, nil
+}
+
+func exists(name string) error {
+	return &errcode.Error{
+		Code: errcode.SnapshotExists, Op: "make snapshot", Subject: name, Err: errors.New("there is a snapshot of that name"),
+		Hint: "choose another name, or remove that one: smartvm snapshot rm " + name,
+	}
+}
+
+// sweep removes what killed processes have left. It is called while the store is locked,
+// so that no draft is without its maker's lock yet.
+func (s *Store) sweep(dir *os.Root) {
+	names, err := plainfile.NamesIn(dir)
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		if !strings.HasPrefix(name, newPrefix) && !strings.HasPrefix(name, gonePrefix) || isAlive(dir, name) {
+			continue
+		}
+		if err := dir.RemoveAll(name); err != nil {
+			s.opts.Logger.Warn("what is left of a snapshot can't be removed", slog.String("path", filepath.Join(s.opts.Dir, name)), slog.Any("err", err))
+		}
+	}
+}
+
+func isAlive(dir *os.Root, draft string) bool {
+	f, err := dir.OpenFile(filepath.Join(draft, aliveName), os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	held, err := filelock.Held(f, filelock.Range{})
+	return held || err != nil
+}
+
+// Dir is where the files of the draft go.
+func (d *Draft) Dir() string { return filepath.Join(d.store.opts.Dir, d.temp) }
+
+// Path is where a file of the draft goes.
+func (d *Draft) Path(name string) string { return filepath.Join(d.Dir(), name) }
+
+// Commit gives the draft its name. m says what its files are; the rest is filled in. The
+// files are private, read-only and on the disk when it returns. On an error the draft is
+// still to be discarded.
+func (d *Draft) Commit(ctx context.Context, m Manifest) (*Manifest, error) {
+	m.SchemaVersion, m.Name, m.ID = SchemaVersion, d.name, rand.Text()
+	dir, err := os.OpenRoot(d.Dir())
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	if err := d.finish(ctx, dir, &m); err != nil {
+		return nil, fmt.Errorf("finish snapshot %s: %w", d.name, err)
+	}
+	fault.Point("snapshot: finished")
+	err = d.store.change(ctx, func(store *os.Root) error {
+		root, err := store.Open(".")
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		err = unix.Renameat2(int(root.Fd()), d.temp, int(root.Fd()), d.name, unix.RENAME_NOREPLACE)
+		if errors.Is(err, unix.EEXIST) {
+			return exists(d.name)
+		}
+		if err != nil {
+			return os.NewSyscallError("renameat2", err)
+		}
+		fault.Point("snapshot: named")
+		return root.Sync()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &m, d.alive.Close()
+}
+
+// finish closes the files to writers, says what they are and writes the manifest.
+func (d *Draft) finish(ctx context.Context, dir *os.Root, m *Manifest) error {
+	for name, file := range m.parts() {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := seal(dir, name, file); err != nil {
+			return err
+		}
+	}
+	var err error
+	if m.State.SHA256, err = hashOf(ctx, dir, StateFile); err != nil {
+		return err
+	}
+	if m.Format, err = formatOf(dir); err != nil {
+		return err
+	}
+	for i := range m.Drives {
+		if drive := &m.Drives[i]; drive.Copy == "" {
+			if err := stampShared(drive); err != nil {
+				return err
+			}
+		}
+	}
+	if faults := m.mistakes(); len(faults) > 0 {
+		return &errcode.Error{Code: errcode.InvalidSnapshot, Op: "write manifest", Subject: m.Name, Details: faults}
+	}
+	data, err := json.MarshalIndent(m, "", "  ") //nolint:musttag // a version is text
+	if err != nil {
+		return err
+	}
+	if err := writeNew(dir, ManifestFile, append(data, '\n')); err != nil {
+		return err
+	}
+	if err := dir.Remove(aliveName); err != nil { // the open file keeps the lock, which nobody asks for any more
+		return err
+	}
+	return plainfile.SyncIn(dir, ".")
+}
+
+// seal makes a file of a snapshot unwritable and durable, and notes what it is.
+func seal(dir *os.Root, name string, file *File) error {
+	f, _, err := plainfile.OpenIn(dir, name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := errors.Join(f.Chmod(0o400), f.Sync()); err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	file.Size, file.Stamp = info.Size(), stamp(info)
+	return nil
+}
+
+func writeNew(dir *os.Root, name string, data []byte) error {
+	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// Discard gives a draft up. After Commit it does nothing.
+func (d *Draft) Discard() error {
+	_ = d.alive.Close()
+	return os.RemoveAll(d.Dir())
+}

@@ -1,0 +1,171 @@
+package snapshot
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/plainfile"
+)
+
+// usesName is the directory of pins.
+const usesName = "uses"
+
+// Pin keeps a snapshot in the store as long as its holder exists, whatever becomes of the
+// process that made it.
+type Pin struct {
+	Snapshot string `json:"snapshot"`
+	Holder   string `json:"holder"` // the absolute path of a directory
+	Path     string `json:"path"`   // the file that says so: see [Store.PinPath]
+}
+
+// Pin returns the pin of a snapshot for a holder, which [Store.Use] makes. It can be
+// recorded before.
+func (s *Store) Pin(name, holder string) Pin {
+	sum := sha256.Sum256([]byte(holder))
+	return Pin{Snapshot: name, Holder: holder, Path: filepath.Join(s.opts.Dir, name, usesName, hex.EncodeToString(sum[:]))}
+}
+
+// Release gives the pin up. It may be called again.
+func (p Pin) Release() error {
+	if err := os.Remove(p.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Use makes a pin, of the snapshot that has the id: SNAPSHOT_NOT_FOUND if it was removed
+// meanwhile.
+func (s *Store) Use(ctx context.Context, p Pin, id string) error {
+	return s.change(ctx, func(dir *os.Root) error {
+		m, err := read(dir, p.Snapshot)
+		if err != nil {
+			return err
+		}
+		if m.ID != id {
+			return notFound(p.Snapshot)
+		}
+		uses := filepath.Join(p.Snapshot, usesName)
+		if err := dir.Mkdir(uses, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		name := filepath.Join(uses, filepath.Base(p.Path))
+		if err := dir.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return dir.WriteFile(name, []byte(p.Holder), 0o600)
+	})
+}
+
+// holders are the directories that use a snapshot and still exist. One that can't be
+// looked at counts.
+func holders(dir *os.Root, name string) ([]string, error) {
+	uses, err := dir.OpenRoot(filepath.Join(name, usesName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer uses.Close()
+	names, err := plainfile.NamesIn(uses)
+	if err != nil {
+		return nil, err
+	}
+	var live []string
+	for _, n := range names {
+		holder, err := uses.ReadFile(n)
+		if err != nil || !filepath.IsAbs(string(holder)) {
+			continue // cut short by a kill: Use has not returned
+		}
+		if _, err := os.Lstat(string(holder)); !errors.Is(err, fs.ErrNotExist) { //nolint:gosec // looked at, and no more
+			live = append(live, string(holder))
+		}
+	}
+	return live, nil
+}
+
+// Users returns the holders of a snapshot's pins.
+func (s *Store) Users(name string) ([]string, error) {
+	dir, err := s.look()
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return holders(dir, name)
+}
+
+// Remove removes a snapshot: SNAPSHOT_IN_USE while a VM maps its memory, or while a diff
+// needs it whose memory was never merged.
+func (s *Store) Remove(ctx context.Context, name string) error {
+	gone := ""
+	err := s.change(ctx, func(dir *os.Root) error {
+		s.sweep(dir)
+		if err := checkName(name); err != nil {
+			return notFound(name)
+		}
+		if _, err := dir.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			return notFound(name)
+		}
+		if err := mayRemove(dir, name); err != nil {
+			return err
+		}
+		gone = gonePrefix + name
+		return errors.Join(dir.RemoveAll(gone), dir.Rename(name, gone))
+	})
+	if err != nil {
+		return err
+	}
+	return os.RemoveAll(filepath.Join(s.opts.Dir, gone))
+}
+
+func mayRemove(dir *os.Root, name string) error {
+	inUse := &errcode.Error{Code: errcode.SnapshotInUse, Op: "remove snapshot", Subject: name}
+	live, err := holders(dir, name)
+	if err != nil {
+		return err
+	}
+	if len(live) > 0 {
+		inUse.Err = fmt.Errorf("%d VMs map its memory, such as %s", len(live), filepath.Base(live[0]))
+		inUse.Hint = "clean them up first: smartvm rm"
+		return inUse
+	}
+	children, err := unmerged(dir, name)
+	if err != nil {
+		return err
+	}
+	if len(children) > 0 {
+		inUse.Err = fmt.Errorf("diffs follow it: %s", strings.Join(children, ", "))
+		inUse.Hint = "remove them first, or restore each once, which merges it: smartvm restore " + children[0]
+		return inUse
+	}
+	return nil
+}
+
+// unmerged are the diffs that need a snapshot to have their whole memory.
+func unmerged(dir *os.Root, parent string) ([]string, error) {
+	names, err := plainfile.NamesIn(dir)
+	if err != nil {
+		return nil, err
+	}
+	var children []string
+	for _, name := range names {
+		m, err := read(dir, name)
+		if err != nil || m.Type != Diff || m.Parent.Name != parent {
+			continue
+		}
+		if _, err := dir.Lstat(filepath.Join(name, stampName)); errors.Is(err, fs.ErrNotExist) {
+			children = append(children, name)
+		}
+	}
+	slices.Sort(children)
+	return children, nil
+}
