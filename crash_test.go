@@ -74,10 +74,14 @@ func (s *crashScene) cacheKernel(t *testing.T) {
 // was killed there and which point that was.
 func (s *crashScene) run(t *testing.T, grace string, n int) (point string, killed bool) {
 	t.Helper()
-	return faulttest.Run(t, n, proc.Command{
+	return faulttest.Run(t, n, s.command(grace))
+}
+
+func (s *crashScene) command(grace string) proc.Command {
+	return proc.Command{
 		Path: s.program, Args: append([]string{s.runtime, s.data, s.kernel, s.drive, s.vsock, grace}, s.more...),
 		Env: []string{"SMARTVM_FIRECRACKER=" + s.firecracker},
-	})
+	}
 }
 
 // recover does what the next process does: adopt what runs, collect the rest. A

@@ -5,6 +5,7 @@ package faulttest
 import (
 	"errors"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,19 +45,34 @@ func Build(tb testing.TB, dir string) string {
 // command has.
 func Run(tb testing.TB, n int, c proc.Command) (point string, killed bool) {
 	tb.Helper()
+	points, killed := run(tb, n, c)
+	if !killed {
+		return "", false
+	}
+	return points[len(points)-1], true
+}
+
+// Points lets a program go to its end, and returns which points it has passed.
+func Points(tb testing.TB, c proc.Command) []string {
+	tb.Helper()
+	points, killed := run(tb, math.MaxInt32, c)
+	if killed {
+		tb.Fatalf("%s was killed, and should have come to its end", filepath.Base(c.Path))
+	}
+	return points
+}
+
+func run(tb testing.TB, n int, c proc.Command) (points []string, killed bool) {
+	tb.Helper()
 	log := filepath.Join(tb.TempDir(), "points")
 	c.Env = slices.Concat(os.Environ(), c.Env, []string{"SMARTVM_FAULT=" + strconv.Itoa(n), "SMARTVM_FAULT_LOG=" + log})
 	err := proc.Run(tb.Context(), c)
-	if err == nil {
-		return "", false
-	}
-	if end, ended := errors.AsType[*proc.ExitError](err); !ended || end.Status.Signal != int(unix.SIGKILL) {
+	if end, ended := errors.AsType[*proc.ExitError](err); err != nil && (!ended || end.Status.Signal != int(unix.SIGKILL)) {
 		tb.Fatalf("%s, with point %d in view: %v", filepath.Base(c.Path), n, err)
 	}
-	points, err := os.ReadFile(log)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		tb.Fatal(err)
+	text, readErr := os.ReadFile(log)
+	if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
+		tb.Fatal(readErr)
 	}
-	lines := strings.Split(strings.TrimSpace(string(points)), "\n")
-	return lines[len(lines)-1], true
+	return strings.Split(strings.TrimSpace(string(text)), "\n"), err != nil
 }
