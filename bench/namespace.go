@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"os"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/smartvm/smartvm/internal/proc"
 )
 
@@ -25,7 +23,7 @@ func (n *namespace) close() error { return n.file.Close() }
 // do runs f in the namespace. Sockets that it opens belong there for good.
 func (n *namespace) do(f func() error) error {
 	return proc.OnThread(func() error {
-		if err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); err != nil {
+		if err := proc.EnterNetwork(n.file); err != nil {
 			return fmt.Errorf("enter a network namespace: %w", err)
 		}
 		return f()

@@ -16,8 +16,10 @@ import (
 // Entrance lets files into a jail. It is for one call of [Entrance.Isolate] or
 // [Entrance.Join], and not for several goroutines.
 type Entrance struct {
-	// Void is the network that [Entrance.Isolate] moves into; nil means to stay.
-	Void *Void
+	// Network is the network namespace that [Entrance.Isolate] moves into, or else Void;
+	// nil for both means to stay.
+	Network *os.File
+	Void    *Void
 
 	jail  *Jail
 	root  *os.Root

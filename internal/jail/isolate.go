@@ -5,10 +5,12 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/proc"
 )
 
 // Isolate moves the calling thread into a mount namespace of its own, in which the
-// jail has what was brought, and into the void if the entrance has one. Only a thread
+// jail has what was brought, and into the network if the entrance has one. Only a thread
 // that does nothing else afterwards but start the jailer may do this.
 func (e *Entrance) Isolate() error {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
@@ -26,10 +28,16 @@ func (e *Entrance) Isolate() error {
 		return err
 	}
 	defer root.Close()
-	if err := e.attach(int(root.Fd())); err != nil || e.Void == nil {
+	if err := e.attach(int(root.Fd())); err != nil {
 		return err
 	}
-	return e.Void.enter()
+	switch {
+	case e.Network != nil:
+		return proc.EnterNetwork(e.Network)
+	case e.Void != nil:
+		return e.Void.enter()
+	}
+	return nil
 }
 
 // bindRoot mounts the root over itself, so that devices and the program in it work

@@ -4,8 +4,6 @@ import (
 	"os"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/smartvm/smartvm/internal/proc"
 )
 
@@ -30,7 +28,7 @@ func (v *Void) enter() (err error) {
 			return err
 		}
 	}
-	return os.NewSyscallError("setns", unix.Setns(int(v.ns.Fd()), unix.CLONE_NEWNET))
+	return proc.EnterNetwork(v.ns)
 }
 
 // Close lets go of it. What is in it keeps it.

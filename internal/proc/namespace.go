@@ -49,6 +49,12 @@ func EnterNamespace(path string, kind int) error {
 	return nil
 }
 
+// EnterNetwork moves the calling thread into a network namespace. It is for a thread that
+// ends afterwards, see [OnThread].
+func EnterNetwork(ns *os.File) error {
+	return os.NewSyscallError("setns", unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET))
+}
+
 // NewNetwork makes an empty network namespace, which lives as long as the file is open,
 // or something is in it.
 func NewNetwork() (ns *os.File, err error) {
