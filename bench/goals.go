@@ -39,16 +39,18 @@ func ratioGoal(name string, limit float64, atLeast bool, r Ratio) Goal {
 
 // The limits.
 const (
-	startLimit = 1.10
-	rateLimit  = 0.90
-	cpuLimit   = 0.6 // ms
-	jailLimit  = 1.10
-	tailLimit  = 2.0
-	stageLimit = 1.10
-	holesLimit = 1.01 // a file system needs some blocks for itself
-	fetchLimit = 1.15
-	hashLimit  = 1.10
-	againLimit = 1.0 // ms
+	startLimit   = 1.10
+	rateLimit    = 0.90
+	cpuLimit     = 0.6 // ms
+	jailLimit    = 1.10
+	tailLimit    = 2.0
+	restoreLimit = 1.15
+	cloneLimit   = 0.85
+	stageLimit   = 1.10
+	holesLimit   = 1.01 // a file system needs some blocks for itself
+	fetchLimit   = 1.15
+	hashLimit    = 1.10
+	againLimit   = 1.0 // ms
 
 	tapLimit    = 1.0   // ms
 	deleteLimit = 500.0 // ms
@@ -72,6 +74,7 @@ func (r *report) goals() []Goal {
 		}
 	}
 	goals = append(goals, r.jailGoals()...)
+	goals = append(goals, r.restoreGoals()...)
 	for _, s := range r.Staging {
 		if s.Way == methodSelf {
 			allocated := float64(s.Allocated) / (dataMiB * mib)

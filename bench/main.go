@@ -140,7 +140,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 func armNames() []string {
 	names := []string{
 		oneFamily, armFloor, armFair, armReady, armPuts, armPipeline, armSmartvm, fleetFamily,
-		jailFamily, armRawJailed, armSmartJailed, armPrivate, crowdPart, stageFamily, imagesFamily, networkFamily,
+		jailFamily, armRawJailed, armSmartJailed, armPrivate, crowdPart,
+		restoreFamily, armRawLoad, armRestore, clonesPart, stageFamily, imagesFamily, networkFamily,
 	}
 	return append(names, networkParts()...)
 }
@@ -158,7 +159,7 @@ func measure(ctx context.Context, opts *options) (report *report, err error) {
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
 	report = newReport(l)
-	for _, family := range []func(context.Context, *lab, *options) error{report.one, report.fleets, report.jail, report.staging, report.images, report.network} {
+	for _, family := range []func(context.Context, *lab, *options) error{report.one, report.fleets, report.jail, report.restores, report.staging, report.images, report.network} {
 		if err := family(ctx, l, opts); err != nil {
 			return nil, err
 		}

@@ -26,6 +26,7 @@ func (r *report) print(out io.Writer) error {
 	if len(r.Crowd) > 0 {
 		r.printCrowd(w)
 	}
+	r.printRestores(w)
 	if len(r.Staging) > 0 {
 		r.printStaging(w)
 	}

@@ -19,11 +19,12 @@ import (
 // for its output, and system calls that wait in the kernel rather than in the
 // runtime of Go.
 type rawVM struct {
-	lab *lab
-	dir string
-	tap string // of its interface, if it has one
-	pid int
-	out int // read end of the pipe
+	lab     *lab
+	dir     string
+	tap     string // of its interface, if it has one
+	workDir string // of the process; default: ours
+	pid     int
+	out     int // read end of the pipe
 
 	inotify int // for the arms that wait for the socket
 }
@@ -66,7 +67,7 @@ func (v *rawVM) run(args ...string) error {
 	if err != nil {
 		return errors.Join(os.NewSyscallError("open", err), unix.Close(pipe[0]), unix.Close(pipe[1]))
 	}
-	v.pid, err = v.lab.children.start(args, []uintptr{uintptr(null), uintptr(pipe[1]), uintptr(null)})
+	v.pid, err = v.lab.children.start(v.workDir, args, []uintptr{uintptr(null), uintptr(pipe[1]), uintptr(null)})
 	err = errors.Join(err, unix.Close(null), unix.Close(pipe[1]))
 	if err != nil {
 		return errors.Join(err, unix.Close(pipe[0]))
@@ -128,9 +129,9 @@ type children struct {
 	over bool
 }
 
-func (c *children) start(args []string, files []uintptr) (int, error) {
+func (c *children) start(dir string, args []string, files []uintptr) (int, error) {
 	pid, err := syscall.ForkExec(args[0], args, &syscall.ProcAttr{
-		Env: []string{}, Files: files, Sys: &syscall.SysProcAttr{Setsid: true},
+		Dir: dir, Env: []string{}, Files: files, Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
 		return 0, fmt.Errorf("start %s: %w", args[0], err)

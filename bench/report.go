@@ -20,6 +20,8 @@ type report struct {
 	Fleet   []FleetResult   `json:"fleet"`
 	Jail    []JailResult    `json:"jail"`
 	Crowd   []CrowdResult   `json:"jailed_crowd"`
+	Restore []RestoreResult `json:"restored"`
+	Clones  []CloneResult   `json:"clones"`
 	Staging []StageResult   `json:"staging"`
 	Images  []ImageResult   `json:"images"`
 	Network []NetworkResult `json:"network"`

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm"
+	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/internal/hello"
+	"github.com/smartvm/smartvm/vmconfig"
+)
+
+// The family of snapshots: VMs that go on where one was, one by one and many at once.
+const (
+	restoreFamily = "restore"
+	armRawLoad    = "raw-load"
+	armRestore    = "smartvm-restore"
+	armJailedLoad = "smartvm-restore-jailed"
+	clonesPart    = "clones"
+	warm          = "warm"
+)
+
+// countedConfig is a VM whose guest says something each millisecond, so that it is heard
+// soon after it goes on, with a disk of its own.
+func (l *lab) countedConfig() vmconfig.Config {
+	c := l.configWith(l.openKernel)
+	c.BootSource.BootArgs = hello.CountEach(time.Millisecond)
+	c.Drives = []vmconfig.Drive{{Drive: firecracker.Drive{DriveID: "disk", PathOnHost: l.path(diskName)}}}
+	return c
+}
+
+const (
+	diskName   = "disk"
+	stateName  = "state"
+	memoryName = "memory"
+)
+
+func (l *lab) path(name string) string { return filepath.Join(l.memory, name) }
+
+// openSnapshots takes a snapshot in the store, and the same by hand.
+func (l *lab) openSnapshots(ctx context.Context) error {
+	if err := os.WriteFile(l.path(diskName), make([]byte, mib), 0o644); err != nil { //nolint:gosec // a jail's user reads it
+		return err
+	}
+	config := l.countedConfig()
+	config.Drives[0].Ephemeral = new(false)
+	vm, err := l.manager.CreateVM("", config)
+	if err != nil {
+		return err
+	}
+	if err := vm.Start(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, discard(ctx, l.manager, vm)) }()
+	if _, err := vm.Snapshot(ctx, warm, smartvm.SnapshotOptions{KeepPaused: true}); err != nil {
+		return err
+	}
+	return vm.CreateSnapshot(ctx, firecracker.SnapshotCreateParams{SnapshotPath: l.path(stateName), MemFilePath: l.path(memoryName)})
+}
+
+func restoreArms() []arm {
+	return []arm{
+		{armRawLoad, "spawn with --api-sock; await socket; load and resume; directory, links, log file and inotify made before; the disk is shared", rawLoad},
+		{armRestore, "Restore, OpenConsole, everything measured; the disk is copied", bySnapshot(func(l *lab) *smartvm.Manager { return l.manager })},
+		{armJailedLoad, "the same in a jail", bySnapshot(func(l *lab) *smartvm.Manager { return l.jailing })},
+	}
+}
+
+// prepareLoad makes what a snapshot of smartvm's expects in the working directory.
+func (v *rawVM) prepareLoad() error {
+	if err := v.prepare(); err != nil {
+		return err
+	}
+	return errors.Join(os.Mkdir(v.path("drive"), dirMode), os.Symlink(v.lab.path(diskName), v.path("drive/disk")), v.watch())
+}
+
+func (v *rawVM) load(connect func(path string) (int, error), started func()) (err error) {
+	v.workDir = v.dir
+	if err := v.spawn(); err != nil {
+		return err
+	}
+	conn, err := connect(v.path(socketName))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unix.Close(conn)) }()
+	body := `{"snapshot_path":` + strconv.Quote(v.lab.path(stateName)) + `,"mem_backend":{"backend_type":"File","backend_path":` +
+		strconv.Quote(v.lab.path(memoryName)) + `},"resume_vm":true}`
+	if err := exchange(conn, 1, request("/snapshot/load", body)); err != nil {
+		return err
+	}
+	started()
+	var buf [1]byte
+	for {
+		n, err := unix.Read(v.out, buf[:])
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil || n == 0:
+			return fmt.Errorf("firecracker ended before its guest spoke: %w", errors.Join(err, io.ErrUnexpectedEOF))
+		default:
+			return nil
+		}
+	}
+}
+
+func rawLoad(_ context.Context, l *lab) (s sample, err error) {
+	v := l.newRaw()
+	defer func() { err = errors.Join(err, v.discard()) }()
+	if err := v.prepareLoad(); err != nil {
+		return s, err
+	}
+	if _, err := unix.InotifyAddWatch(v.inotify, v.dir, unix.IN_CREATE); err != nil {
+		return s, os.NewSyscallError("inotify_add_watch", err)
+	}
+	began := time.Now()
+	done := s.begin()
+	err = v.load(func(path string) (int, error) { return connect(path, v.inotify) }, func() { s.started = time.Since(began) })
+	done()
+	return s, err
+}
+
+func bySnapshot(manager func(*lab) *smartvm.Manager) func(context.Context, *lab) (sample, error) {
+	return func(ctx context.Context, l *lab) (s sample, err error) {
+		m := manager(l)
+		began := time.Now()
+		done := s.begin()
+		vm, err := m.Restore(ctx, warm, smartvm.RestoreOptions{})
+		if err != nil {
+			return s, err
+		}
+		defer func() { err = errors.Join(err, discard(ctx, m, vm)) }()
+		s.started = time.Since(began)
+		err = hear(ctx, vm)
+		done()
+		return s, err
+	}
+}
+
+// hear waits for a byte of the guest.
+func hear(ctx context.Context, vm *smartvm.VM) error {
+	console, err := vm.OpenConsole(ctx, smartvm.ConsoleOptions{Follow: true})
+	if err != nil {
+		return err
+	}
+	_, err = io.ReadFull(console, make([]byte, 1))
+	return errors.Join(err, console.Close())
+}
+
+// cloneArms make many VMs of one snapshot.
+func cloneArms() []fleetArm {
+	const kill = -1 // skips a step of Stop
+	clones := func(manager func(*lab) *smartvm.Manager) func(*lab) fleet {
+		return func(l *lab) fleet {
+			return &cloneFleet{smartFleet{lab: l, manager: manager(l), opts: smartvm.StopOptions{Grace: kill, TermGrace: kill}}}
+		}
+	}
+	return []fleetArm{
+		{armRawLoad, "as one of them, but looking for the sockets", func(l *lab) fleet { return &rawClones{rawFleet{lab: l}} }},
+		{armRestore, "Restore, OpenConsole", clones(func(l *lab) *smartvm.Manager { return l.manager })},
+		{armJailedLoad, "the same in jails", clones(func(l *lab) *smartvm.Manager { return l.jailing })},
+	}
+}
+
+type cloneFleet struct{ smartFleet }
+
+func (f *cloneFleet) boot(ctx context.Context, _ int) error {
+	vm, err := f.manager.Restore(ctx, warm, smartvm.RestoreOptions{})
+	if err != nil {
+		return err
+	}
+	return hear(ctx, vm)
+}
+
+type rawClones struct{ rawFleet }
+
+func (f *rawClones) prepare(n int) error {
+	for range n {
+		v := f.lab.newRaw()
+		f.vms = append(f.vms, v)
+		if err := v.prepareLoad(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *rawClones) boot(_ context.Context, i int) error {
+	return f.vms[i].load(connectLooking, func() {})
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+)
+
+// RestoreResult is an arm that lets one guest of a snapshot go on.
+type RestoreResult struct {
+	Arm     string  `json:"arm"`
+	What    string  `json:"what"`
+	Heard   Summary `json:"heard_ms"`   // until the guest's first byte
+	Started float64 `json:"started_ms"` // trimmed mean until it went on
+	CPU     float64 `json:"controller_cpu_ms"`
+	Raw     Ratio   `json:"ratio_to_raw_load"` // of the times until it went on
+}
+
+// CloneResult is an arm that makes many VMs of one snapshot.
+type CloneResult struct {
+	Arm       string  `json:"arm"`
+	What      string  `json:"what"`
+	Rounds    int     `json:"rounds"`
+	VMs       int     `json:"vms"`
+	PerSecond float64 `json:"vms_per_second"`
+	Rate      Ratio   `json:"rate_ratio_to_raw"`
+	CPU       float64 `json:"controller_cpu_ms_per_vm"`
+}
+
+// restores runs the arms with snapshots.
+func (r *report) restores(ctx context.Context, l *lab, opts *options) error {
+	single, clones := opts.wants(restoreFamily, armRawLoad, armRestore), opts.wants(restoreFamily, clonesPart)
+	if !single && !clones {
+		return nil
+	}
+	if os.Geteuid() != 0 {
+		r.Notes = append(r.Notes, "no snapshots: their arms with jails need root")
+		return nil
+	}
+	if l.jailing == nil {
+		if err := l.openJailing(ctx); err != nil {
+			return err
+		}
+	}
+	if err := l.openSnapshots(ctx); err != nil {
+		return err
+	}
+	if single {
+		if err := r.restoreOne(ctx, l, opts); err != nil {
+			return err
+		}
+	}
+	if clones {
+		return r.cloneMany(ctx, l, opts)
+	}
+	return nil
+}
+
+func (r *report) restoreOne(ctx context.Context, l *lab, opts *options) error {
+	arms := restoreArms()
+	samples, err := takeTurns(ctx, l, arms, opts.n, "one restored VM", opts.progress)
+	if err != nil {
+		return err
+	}
+	started := func(s sample) float64 { return milliseconds(s.started) }
+	for i, a := range arms {
+		r.Restore = append(r.Restore, RestoreResult{
+			Arm: a.name, What: a.what, Heard: summarise(column(samples[i], marker)), Started: trimmedMean(column(samples[i], started)),
+			CPU: trimmedMean(column(samples[i], func(s sample) float64 { return milliseconds(s.cpu) })),
+			Raw: ratio(column(samples[i], started), column(samples[0], started)),
+		})
+	}
+	return nil
+}
+
+func (r *report) cloneMany(ctx context.Context, l *lab, opts *options) error {
+	arms := cloneArms()
+	samples, err := fleetTurns(ctx, l, arms, turns{what: "clones", rounds: opts.rounds, vms: opts.crowd, concurrency: opts.concurrency}, opts.progress)
+	if err != nil {
+		return err
+	}
+	boot := func(s fleetSample) float64 { return milliseconds(s.boot) }
+	for i, a := range arms {
+		boots := column(samples[i], boot)
+		r.Clones = append(r.Clones, CloneResult{
+			Arm: a.name, What: a.what, Rounds: len(boots), VMs: opts.crowd,
+			PerSecond: float64(opts.crowd) * 1000 / trimmedMean(boots), Rate: ratio(column(samples[0], boot), boots),
+			CPU: trimmedMean(column(samples[i], func(s fleetSample) float64 { return milliseconds(s.bootCPU) / float64(opts.crowd) })),
+		})
+	}
+	return nil
+}
+
+func (r *report) restoreGoals() (goals []Goal) {
+	for _, x := range r.Restore {
+		if x.Arm == armRestore {
+			goals = append(goals, ratioGoal("restore of one VM / raw load", restoreLimit, false, x.Raw))
+		}
+	}
+	for _, c := range r.Clones {
+		switch c.Arm {
+		case armRestore:
+			goals = append(goals, ratioGoal(fmt.Sprintf("rate of %d clones / raw", c.VMs), cloneLimit, true, c.Rate))
+		case armJailedLoad:
+			plain := r.Clones[1].PerSecond
+			goals = append(goals, ratioGoal("the same in jails / without", cloneLimit, true, Ratio{Value: c.PerSecond / plain, Low: c.PerSecond / plain, High: c.PerSecond / plain}))
+		}
+	}
+	return goals
+}
+
+func (r *report) printRestores(w *bytes.Buffer) {
+	if len(r.Restore) > 0 {
+		fmt.Fprintf(w, "\nONE RESTORED VM, ms\tn\tmin\tmedian\tp90\tmean until heard\tuntil it went on\t/ %s\tCPU\n", armRawLoad)
+	}
+	for _, x := range r.Restore {
+		m := x.Heard
+		fmt.Fprintf(w, "%s\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%s\t%.2f\n", x.Arm, m.N, m.Min, m.Median, m.P90, m.Mean, x.Started, x.Raw, x.CPU)
+	}
+	for _, x := range r.Restore {
+		fmt.Fprintf(w, "  %s: %s\n", x.Arm, x.What)
+	}
+	if len(r.Clones) > 0 {
+		fmt.Fprintf(w, "\n%d CLONES\trounds\tVM/s\t/ raw\tCPU ms/VM\n", r.Clones[0].VMs)
+	}
+	for _, c := range r.Clones {
+		fmt.Fprintf(w, "%s\t%d\t%.0f\t%s\t%.2f\n", c.Arm, c.Rounds, c.PerSecond, c.Rate, c.CPU)
+	}
+	for _, c := range r.Clones {
+		fmt.Fprintf(w, "  %s: %s\n", c.Arm, c.What)
+	}
+}
