@@ -89,13 +89,13 @@ say from where, and whether at all.`,
 	root.AddGroup(&cobra.Group{ID: groupVM, Title: "Virtual machines:"}, &cobra.Group{ID: groupFiles, Title: "What VMs are made of:"},
 		&cobra.Group{ID: groupHost, Title: "This host:"})
 	for _, verb := range []*cobra.Command{
-		a.runCommand(), a.psCommand(), a.inspectCommand(), a.logsCommand(), a.consoleCommand(), a.pauseCommand(),
+		a.runCommand(), a.restoreCommand(), a.psCommand(), a.inspectCommand(), a.logsCommand(), a.consoleCommand(), a.pauseCommand(),
 		a.resumeCommand(), a.stopCommand(), a.waitCommand(), a.rmCommand(), a.metadataCommand(), a.apiCommand(),
 	} {
 		verb.GroupID = groupVM
 		root.AddCommand(verb)
 	}
-	for _, verb := range []*cobra.Command{a.imageCommand(), a.firecrackerCommand(), a.netCommand()} {
+	for _, verb := range []*cobra.Command{a.imageCommand(), a.snapshotCommand(), a.firecrackerCommand(), a.netCommand()} {
 		verb.GroupID = groupFiles
 		root.AddCommand(verb)
 	}

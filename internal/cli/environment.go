@@ -96,6 +96,9 @@ func (a *app) options() (smartvm.Options, error) {
 		PoolDir: os.Getenv(envPoolDir),
 		Logger:  slog.New(newLogHandler(a.stderr, a.level.level())),
 	}
+	if self, err := os.Executable(); err == nil {
+		opts.PageServer = []string{self, pageServerVerb}
+	}
 	if a.bars != nil {
 		opts.Progress = a.bars
 	}

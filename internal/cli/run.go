@@ -13,7 +13,7 @@ import (
 
 // runFlags are the flags of run.
 type runFlags struct {
-	file, name, image, kernel, initrd, bootArgs, metadata string
+	file, name, image, from, kernel, initrd, bootArgs, metadata string
 
 	vcpus  wholeNumber
 	memory mebibytes
@@ -33,11 +33,12 @@ type runFlags struct {
 func (a *app) runCommand() *cobra.Command {
 	f := &runFlags{}
 	cmd := &cobra.Command{
-		Use:   "run [hello | --image IMAGE | -f FILE] [flags] [-- BOOT-ARG...]",
+		Use:   "run [hello | --image IMAGE | -f FILE | --from SNAPSHOT] [flags] [-- BOOT-ARG...]",
 		Short: "Boot a VM and show its serial output",
 		Long: `Boot a VM: the built-in guest hello, an image, the one that a VM file describes, or
 the kernel that --kernel names. Flags override the file; drives, TAPs and words
-after -- are added to what it has.
+after -- are added to what it has. With --from nothing boots: the guest of a snapshot
+goes on where it was (smartvm help restore).
 
 An image is latest, lts, the URL or path of a manifest, or an id; see smartvm
 image. It is fetched if it is not in the cache, and so is the Firecracker release
@@ -82,6 +83,7 @@ once (smartvm help setup). The other flags about networks imply --net:
   smartvm run --image latest
   smartvm run --image ./manifest.json --memory 1G -- init=/bin/sh
   smartvm run -f vm.yaml --memory 2G --name web --detach
+  smartvm run --from warm
   smartvm run --kernel vmlinux --drive rootfs.ext4,root --drive data.img,persist
   smartvm run --kernel vmlinux --initrd initrd.cpio --tap tap0 --vsock 3:vm.sock
   smartvm run --image latest --net -p 8080:80
@@ -105,6 +107,7 @@ func (f *runFlags) register(a *app, cmd *cobra.Command) {
 	flags.SortFlags = false
 	f.changed = flags.Changed
 	flags.StringVar(&f.image, "image", "", "an `IMAGE`: latest, lts, a manifest or an id, see above")
+	flags.StringVar(&f.from, "from", "", "go on with the guest of a `SNAPSHOT`")
 	flags.StringVarP(&f.file, "file", "f", "", "a VM `FILE`, JSON or YAML; - is standard input")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "leave the VM running and print its name")
 	flags.StringVar(&f.name, "name", "", "the VM's `NAME`: letters, digits, - (default: generated)")
@@ -125,11 +128,16 @@ func (f *runFlags) register(a *app, cmd *cobra.Command) {
 
 // options puts what the flags say about the manager into its options.
 func (f *runFlags) options(a *app, opts *smartvm.Options) error {
-	opts.Jail.Off = opts.Jail.Off || f.noJail
+	a.jailOption(opts, f.noJail)
+	return f.net.options(a, opts)
+}
+
+// jailOption switches the jail off where that was asked for, and says what it means.
+func (a *app) jailOption(opts *smartvm.Options, off bool) {
+	opts.Jail.Off = opts.Jail.Off || off
 	if opts.Jail.Off && os.Geteuid() == 0 {
 		a.say("warning: Firecracker runs as root, without a jail: a guest that breaks out of it has this host")
 	}
-	return f.net.options(a, opts)
 }
 
 // arguments sorts out what is before and after --.
@@ -154,16 +162,20 @@ func (f *runFlags) arguments(cmd *cobra.Command, args []string) error {
 	}
 	f.hello = len(guests) == 1
 	sources := 0
-	for _, given := range []bool{f.hello, f.changed("image"), f.file != "", f.kernel != "" && f.file == ""} {
+	for _, given := range []bool{f.hello, f.changed("image"), f.changed("from"), f.file != "", f.kernel != "" && f.file == ""} {
 		if given {
 			sources++
 		}
 	}
 	switch {
 	case sources == 0:
-		return errors.New("what to run is missing: hello, --image IMAGE, -f FILE, or --kernel PATH")
+		return errors.New("what to run is missing: hello, --image IMAGE, -f FILE, --kernel PATH, or --from SNAPSHOT")
 	case sources > 1:
-		return errors.New("hello, --image, -f FILE and --kernel exclude each other, but for --kernel with -f")
+		return errors.New("hello, --image, -f FILE, --kernel and --from exclude each other, but for --kernel with -f")
+	case f.changed("from") && len(f.words) > 0:
+		return fmt.Errorf("%q is for a kernel that boots, and the guest of a snapshot has booted", f.words[0])
+	case f.changed("from") && f.setInSnapshot() != "":
+		return fmt.Errorf("--%s can't be changed any more: the snapshot has it", f.setInSnapshot())
 	case f.file == "-" && f.metadata == "-":
 		return errors.New("-f and --metadata can't both read standard input")
 	case cmd.Flags().Changed("json") && !f.detach:
@@ -174,7 +186,26 @@ func (f *runFlags) arguments(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// setInSnapshot is a flag that was given and has no meaning for a guest that goes on.
+func (f *runFlags) setInSnapshot() string {
+	for _, name := range []string{
+		"vcpus", "memory", "initrd", "boot-args", "drive", "vsock", "limit", "net", "tap", "publish", "allow", "deny", "egress", "subnet", "wireguard",
+	} {
+		if f.changed(name) {
+			return name
+		}
+	}
+	return ""
+}
+
 func (a *app) run(ctx context.Context, m *smartvm.Manager, f *runFlags) error {
+	if f.changed("from") {
+		vm, err := m.Restore(ctx, f.from, smartvm.RestoreOptions{ID: f.name})
+		if err != nil {
+			return err
+		}
+		return a.attend(ctx, m, vm, f.detach)
+	}
 	config, err := a.runConfig(ctx, m, f)
 	if err != nil {
 		return err
@@ -189,11 +220,7 @@ func (a *app) run(ctx context.Context, m *smartvm.Manager, f *runFlags) error {
 	if err := vm.Start(ctx); err != nil {
 		return err
 	}
-	if f.detach {
-		return a.detach(ctx, m, vm)
-	}
-	err = a.foreground(ctx, vm)
-	return errors.Join(err, vm.Cleanup(context.WithoutCancel(ctx)))
+	return a.attend(ctx, m, vm, f.detach)
 }
 
 // detach leaves the VM to a keeper: this program again, as console-keeper.
