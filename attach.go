@@ -30,6 +30,8 @@ func kinds() ledger.Kinds {
 		"lent-tap":  func() ledger.Resource { return &lentTAP{} },
 		"cgroup":    func() ledger.Resource { return &cgroup.Group{} },
 		"image-pin": func() ledger.Resource { return &imagePin{} },
+
+		"snapshot-pin": func() ledger.Resource { return &snapshotPin{} },
 	}
 	maps.Copy(kinds, hostnet.Kinds())
 	return kinds
@@ -120,7 +122,7 @@ func (m *Manager) open(ctx context.Context, id vmconfig.ID, view *ledger.View) (
 	}
 	v := newVM(m, id, rec.Config)
 	v.attached = new(view.Created)
-	v.files, v.drives, v.taps, v.group = rec.Files, rec.Drives, rec.TAPs, groupOf(view)
+	v.files, v.drives, v.taps, v.restored, v.group = rec.Files, rec.Drives, rec.TAPs, rec.Restored, groupOf(view)
 	process, err := openProcess(view)
 	if errors.Is(err, fs.ErrNotExist) {
 		v.lookBack(view)
@@ -133,6 +135,7 @@ func (m *Manager) open(ctx context.Context, id vmconfig.ID, view *ledger.View) (
 		Version: rec.Binary.Version, BodyLimit: bodyLimit(rec.Config), Logger: m.opts.Logger,
 		Dial: dialer(rec.Files.Jail),
 	})
+	v.version = rec.Binary.Version
 	v.state = Configuring
 	if _, started := view.Marks[markStarted]; started {
 		v.state = Running

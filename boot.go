@@ -78,8 +78,12 @@ var inlineTemplate = firecracker.Version{Major: 1, Minor: 13}
 // boot makes the guest run, or waits until it does.
 func (l *launch) boot(ctx context.Context) error {
 	switch {
-	case l.op != opStart:
+	case l.op == opLaunch:
 		return nil
+	case l.restore != nil:
+		if err := l.load(ctx); err != nil {
+			return err
+		}
 	case l.plan.fromFile:
 		if err := l.awaitGuest(ctx); err != nil {
 			return err

@@ -24,7 +24,7 @@ func (l *launch) connect(ctx context.Context) error {
 	}
 	l.client = client
 	v.mu.Lock()
-	v.client = client
+	v.client, v.version = client, l.binary.Version
 	v.mu.Unlock()
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/image"
 	"github.com/smartvm/smartvm/internal/fetch"
+	"github.com/smartvm/smartvm/snapshot"
 	"github.com/smartvm/smartvm/vmconfig"
 )
 
@@ -42,8 +43,18 @@ func (m *Manager) openStores() (err error) {
 		CacheDir: o.BaseImageDir, Arch: o.Arch, Retention: o.BaseImageRetention, Manifest: o.BaseImageManifest, BucketURL: o.BucketURL,
 		LatestVersion: m.latestVersion, Offline: o.Offline, Progress: o.Progress, Logger: o.Logger,
 	})
+	if err != nil {
+		return err
+	}
+	m.snapshots, err = snapshot.Open(snapshot.Options{Dir: filepath.Join(m.DataDir(), snapshotsName), Logger: o.Logger})
 	return err
 }
+
+// snapshotsName is the directory below the data directory.
+const snapshotsName = "snapshots"
+
+// Snapshots returns the store of snapshots below the data directory.
+func (m *Manager) Snapshots() *snapshot.Store { return m.snapshots }
 
 // latestVersion is the Firecracker that the preset latest is for: the newest
 // release, unless the options have one of their own.

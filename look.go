@@ -13,13 +13,19 @@ import (
 const (
 	soonestLook = time.Millisecond
 	latestLook  = 8 * time.Millisecond
+	// loadLook is for the socket that a snapshot is loaded through, which is there within a
+	// millisecond or two.
+	loadLook = soonestLook / 4
 )
 
 // nextLook returns the pause before the next look. Starts that share a processor
 // take longer, each in proportion to their number, and are looked at less often.
 func (l *launch) nextLook(elapsed time.Duration) time.Duration {
-	crowd := max(int64(l.vm.manager.starting.Load())/int64(runtime.GOMAXPROCS(0)), 1)
-	return max(min(elapsed/8, latestLook), time.Duration(crowd*int64(soonestLook)))
+	crowd := int64(l.vm.manager.starting.Load()) / int64(runtime.GOMAXPROCS(0))
+	if crowd <= 1 && l.restore != nil {
+		return max(min(elapsed/8, latestLook), loadLook)
+	}
+	return max(min(elapsed/8, latestLook), time.Duration(max(crowd, 1)*int64(soonestLook)))
 }
 
 // until looks again and again until something is so, the process is gone, ctx

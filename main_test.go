@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/internal/pager"
 	"github.com/smartvm/smartvm/vmconfig"
 )
 
@@ -19,6 +21,7 @@ import (
 const (
 	keeperProgram = "keep-console" // RUNTIME DATA ID
 	ownerProgram  = "own-vm"       // RUNTIME DATA FIRECRACKER KERNEL ID: starts a VM and holds it until its input ends
+	pagesProgram  = "serve-pages"  // [WORKING-SET]
 	userProgram   = "use-pool"     // RUNTIME DATA FIRECRACKER KERNEL POOLS: does what its input says, see poolUser
 )
 
@@ -34,6 +37,8 @@ func act(m *testing.M) int {
 	switch os.Args[1] {
 	case keeperProgram:
 		leave(exitCode(keepConsole(os.Args[2], os.Args[3], os.Args[4])))
+	case pagesProgram:
+		leave(exitCode(pager.Serve(context.Background(), pager.Inherited(os.Args[2:], slog.New(slog.DiscardHandler)))))
 	case userProgram:
 		leave(exitCode(usePool(os.Args[2], os.Args[3], os.Args[4], os.Args[5], os.Args[6])))
 	case ownerProgram:

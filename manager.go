@@ -18,6 +18,7 @@ import (
 	"github.com/smartvm/smartvm/internal/privdir"
 	"github.com/smartvm/smartvm/internal/stage"
 	"github.com/smartvm/smartvm/internal/watch"
+	"github.com/smartvm/smartvm/snapshot"
 	"github.com/smartvm/smartvm/vmconfig"
 )
 
@@ -39,6 +40,7 @@ type Manager struct {
 	binaries   binaryCache
 	images     *image.Store
 	baseImages *baseimage.Store
+	snapshots  *snapshot.Store
 	network    *hostnet.Network
 
 	starting atomic.Int32 // how many starts are under way

@@ -62,17 +62,16 @@ func (l *launch) attachNetwork(ctx context.Context) error {
 		if i == made[0] {
 			request.Forwards = settings.Forwards
 		}
-		tap, err := source(ctx, request)
+		tap, err := l.attach(ctx, source, request, nic)
 		if err != nil {
 			return err
 		}
 		taps = append(taps, *tap)
-		nic.HostDevName, nic.GuestMAC = tap.Name, tap.MAC
 		if nic.MTU == 0 && l.binary.Version.Compare(guestMTU) >= 0 {
 			nic.MTU = tap.MTU
 		}
 	}
-	if settings.IPArgument {
+	if settings.IPArgument && l.restore == nil {
 		addIPArgument(&config.BootSource, taps[0].IPArgument(fmt.Sprintf("eth%d", made[0])))
 	}
 	v.mu.Lock()
@@ -81,12 +80,40 @@ func (l *launch) attachNetwork(ctx context.Context) error {
 	return nil
 }
 
+// attach makes the TAP of an interface.
+func (l *launch) attach(
+	ctx context.Context, source func(context.Context, hostnet.Request) (*hostnet.TAP, error), r hostnet.Request, nic *firecracker.NetworkInterface,
+) (*hostnet.TAP, error) {
+	var err error
+	if r.Inside, err = l.inside(nic); err != nil {
+		return nil, err
+	}
+	if r.Inside != nil {
+		r.MAC = "" // which is the guest's, but not on the bridge
+	}
+	tap, err := source(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	nic.HostDevName = tap.Name
+	if r.Inside == nil {
+		nic.GuestMAC = tap.MAC
+	}
+	return tap, nil
+}
+
 // sourceOfTAPs returns what makes TAPs on the manager's network or, for a user who
 // may make none, what takes them from his pool.
 func (l *launch) sourceOfTAPs(ctx context.Context, settings *vmconfig.Network) (func(context.Context, hostnet.Request) (*hostnet.TAP, error), error) {
 	pooled, err := usesPool()
 	if err != nil {
 		return nil, err
+	}
+	if pooled && l.restore != nil {
+		return nil, &Error{
+			Code: errcode.NotPermitted, Op: "attach interface", Subject: l.vm.ID(), Err: errors.New("a guest of a snapshot keeps its addresses, which takes a network namespace, and only root makes one"),
+			Hint: "restore it as root, or a snapshot of a VM without interfaces",
+		}
 	}
 	if pooled {
 		return l.pooledTAPs(settings)

@@ -59,6 +59,10 @@ type Options struct {
 	// PoolDir is where root has described the pools of users, who can't make networks: see
 	// package pool. Default /run/smartvm-pools.
 	PoolDir string
+	// PageServer is the command that serves the memory of VMs that are restored lazily: a
+	// program with arguments that does what smartvm page-server does. Default: none, and
+	// no lazy restores.
+	PageServer []string
 	// ReuseAddresses lets an address go to another VM once all others have been used.
 	// Default: this manager gives no address twice, and IP_EXHAUSTED ends its VMs.
 	ReuseAddresses bool

@@ -9,6 +9,7 @@ import (
 
 	"github.com/smartvm/smartvm/baseimage"
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/snapshot"
 )
 
 // imagePin keeps a bundle of the cache of base images for a VM.
@@ -51,4 +52,25 @@ func bundlesIn(cache string, paths []string) []string {
 		}
 	}
 	return ids
+}
+
+// snapshotPin keeps a snapshot in the store for a VM that maps its memory.
+type snapshotPin struct{ snapshot.Pin }
+
+// Kind implements ledger.Resource.
+func (p *snapshotPin) Kind() string { return "snapshot-pin" }
+
+// String implements ledger.Resource.
+func (p *snapshotPin) String() string { return "snapshot " + p.Snapshot }
+
+// Release implements ledger.Resource: the snapshot may be removed.
+func (p *snapshotPin) Release(context.Context) error { return p.Pin.Release() }
+
+func (l *launch) pinSnapshot(ctx context.Context) error {
+	if l.restore == nil {
+		return nil
+	}
+	store, m := l.vm.manager.snapshots, l.restore.manifest
+	pin := &snapshotPin{store.Pin(m.Name, l.vm.Dir())}
+	return l.ledger.Make(pin, func() error { return store.Use(ctx, pin.Pin, m.ID) })
 }

@@ -87,11 +87,15 @@ func (l *launch) spawn(ctx context.Context) error {
 		}
 		args = append(args, more...)
 	}
+	if err := l.startPageServer(); err != nil {
+		return err
+	}
 	process, err := l.runFirecracker(ctx, roleFirecracker, &l.plan.files, args, proc.Spec{Stdin: ends.In, Stdout: ends.Out, Stderr: stderr})
 	if process == nil {
 		return err
 	}
 	l.process = process
+	l.watchPages()
 	keeper, kerr := con.Keep()
 	v.watch(process, keeper)
 	if kerr != nil {
@@ -113,6 +117,9 @@ func (l *launch) runFirecracker(ctx context.Context, role string, files *jail.Ta
 	}
 	if files.Jail == nil {
 		spec.Dir = files.Links
+		if l.netns != nil {
+			spec.Isolate = func() error { return proc.EnterNetwork(l.netns) }
+		}
 		spec.Path, spec.Args = l.binary.Path, append([]string{"--id", id}, args...)
 		return startRecorded(l.ledger, role, spec)
 	}
@@ -120,7 +127,7 @@ func (l *launch) runFirecracker(ctx context.Context, role string, files *jail.Ta
 	if err != nil {
 		return nil, err
 	}
-	spec.Dir = l.vm.Dir()
+	spec.Dir, entrance.Network = l.vm.Dir(), l.netns
 	defer func() { _ = entrance.Close() }()
 	spec.Path, spec.Isolate, spec.Restricted = l.jailer, entrance.Isolate, true
 	limits := jail.Limits{}
@@ -133,6 +140,10 @@ func (l *launch) runFirecracker(ctx context.Context, role string, files *jail.Ta
 		entrance.Void = &l.vm.manager.void
 	}
 	spec.Namespaces = unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+	if l.pages != nil { // which is the first process of such a namespace, and ends all in it with itself
+		spec.Namespaces &^= unix.CLONE_NEWPID
+		spec.TiedTo = l.pages
+	}
 	return startRecorded(l.ledger, role, spec)
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/smartvm/smartvm/image"
 	"github.com/smartvm/smartvm/internal/jail"
 	"github.com/smartvm/smartvm/internal/proc"
+	"github.com/smartvm/smartvm/snapshot"
 	"github.com/smartvm/smartvm/vmconfig"
 )
 
@@ -69,6 +70,8 @@ type record struct {
 	Files   jail.Table       `json:"files"`
 	Drives  []StagedDrive    `json:"drives,omitempty"`
 	TAPs    []hostnet.TAP    `json:"taps,omitempty"`
+	// Restored is how a guest of a snapshot knows its interfaces.
+	Restored []snapshot.Interface `json:"restored,omitempty"`
 }
 
 // ExitStatus is how a process ended: its exit code, or the signal that ended it.

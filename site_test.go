@@ -49,6 +49,7 @@ func newSite(t *testing.T, opts smartvm.Options) *site {
 	s.kernel = filepath.Join(s.files, "hello.elf")
 	write(t, s.kernel, hello.Image())
 	hosttest.Residue(t, s.runtime, s.data)
+	t.Cleanup(s.removeSnapshots)
 	opts.RuntimeDir = s.runtime
 	if opts.DataDir == "" {
 		opts.DataDir = s.data
@@ -58,6 +59,20 @@ func newSite(t *testing.T, opts smartvm.Options) *site {
 	s.opts = opts
 	s.Manager = s.another()
 	return s
+}
+
+// removeSnapshots removes what a test has in its store, in which nothing may be half made
+// or in use any more.
+func (s *site) removeSnapshots() {
+	store := filepath.Join(s.data, "snapshots")
+	for _, pattern := range []string{".new-*", ".gone-*", "*/uses/*"} {
+		if left, err := filepath.Glob(filepath.Join(store, pattern)); err != nil || len(left) > 0 {
+			s.t.Errorf("left in the store of snapshots: %q, %v", left, err)
+		}
+	}
+	if err := os.RemoveAll(store); err != nil {
+		s.t.Error(err)
+	}
 }
 
 // usersIn is where tests lease user ids.

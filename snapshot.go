@@ -27,17 +27,23 @@ func (v *VM) CreateSnapshot(ctx context.Context, params firecracker.SnapshotCrea
 		return &Error{Code: errcode.InvalidConfig, Op: string(opCreateSnapshot), Subject: string(v.id), Err: err}
 	}
 	return v.call(ctx, opCreateSnapshot, func(ctx context.Context, c *firecracker.Client) error {
-		state, err := v.bringOutput(ctx, roleSnapshot, params.SnapshotPath)
-		if err != nil {
-			return err
-		}
-		memory, err := v.bringOutput(ctx, roleMemory, params.MemFilePath)
-		if err != nil {
-			return errors.Join(err, state.takeBack())
-		}
-		params.SnapshotPath, params.MemFilePath = state.inside, memory.inside
-		return errors.Join(c.CreateSnapshot(ctx, params), state.takeBack(), memory.takeBack())
+		// The next diff will follow one that is in no store.
+		return errors.Join(v.rememberSnapshot(nil), v.writeSnapshot(ctx, c, params))
 	})
+}
+
+// writeSnapshot lets Firecracker write the state and the memory to files of the host.
+func (v *VM) writeSnapshot(ctx context.Context, c *firecracker.Client, params firecracker.SnapshotCreateParams) error {
+	state, err := v.bringOutput(ctx, roleSnapshot, params.SnapshotPath)
+	if err != nil {
+		return err
+	}
+	memory, err := v.bringOutput(ctx, roleMemory, params.MemFilePath)
+	if err != nil {
+		return errors.Join(err, state.takeBack())
+	}
+	params.SnapshotPath, params.MemFilePath = state.inside, memory.inside
+	return errors.Join(c.CreateSnapshot(ctx, params), state.takeBack(), memory.takeBack())
 }
 
 // absolute resolves paths that are set. Firecracker would take a relative one
@@ -59,11 +65,11 @@ func absolute(paths ...*string) error {
 // canDiff asks Firecracker whether it tracks dirty pages: the config does not tell
 // for a VM from a snapshot, and only who loaded that knows what it said.
 func (v *VM) canDiff(ctx context.Context) error {
-	var config firecracker.MachineConfig
-	err := v.call(ctx, opCreateSnapshot, func(ctx context.Context, c *firecracker.Client) (err error) {
-		config, err = c.MachineConfig(ctx)
-		return err
-	})
+	return v.call(ctx, opCreateSnapshot, v.tracksDirtyPages)
+}
+
+func (v *VM) tracksDirtyPages(ctx context.Context, c *firecracker.Client) error {
+	config, err := c.MachineConfig(ctx)
 	if err != nil || config.TrackDirtyPages {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,14 +25,14 @@ import (
 // state error. The error has START_FAILED or a more specific code, the cause,
 // and in its Details the last lines of Firecracker's log. Once Start has
 // returned, ctx has no influence on the VM.
-func (v *VM) Start(ctx context.Context) error { return v.start(ctx, opStart) }
+func (v *VM) Start(ctx context.Context) error { return v.start(ctx, &launch{op: opStart}) }
 
 // Launch does what Start does but for the configuration and the boot: a
 // Firecracker process that waits for LoadSnapshot.
-func (v *VM) Launch(ctx context.Context) error { return v.start(ctx, opLaunch) }
+func (v *VM) Launch(ctx context.Context) error { return v.start(ctx, &launch{op: opLaunch}) }
 
-func (v *VM) start(ctx context.Context, op operation) error {
-	end, err := v.begin(ctx, op)
+func (v *VM) start(ctx context.Context, l *launch) error {
+	end, err := v.begin(ctx, l.op)
 	if err != nil {
 		return err
 	}
@@ -39,11 +40,19 @@ func (v *VM) start(ctx context.Context, op operation) error {
 	v.setState(Configuring)
 	v.manager.starting.Add(1)
 	defer v.manager.starting.Add(-1)
-	l := &launch{vm: v, op: op, began: time.Now()}
-	if err := l.run(ctx); err != nil {
-		return v.startFailed(ctx, op, l.explain(ctx, err))
+	l.vm, l.began = v, time.Now()
+	err = l.run(ctx)
+	if l.netns != nil { // from now on Firecracker alone keeps it
+		err = errors.Join(err, l.netns.Close())
 	}
-	if op == opStart {
+	if err != nil {
+		return v.startFailed(ctx, l.op, l.explain(ctx, err))
+	}
+	switch {
+	case l.op == opLaunch:
+	case l.restore != nil && l.restore.options.Paused:
+		v.setUnlessEnded(Paused)
+	default:
 		v.setUnlessEnded(Running)
 	}
 	return nil
@@ -60,16 +69,19 @@ func (v *VM) setUnlessEnded(s State) {
 
 // launch is one start under way.
 type launch struct {
-	vm     *VM
-	op     operation
-	began  time.Time
-	binary image.Binary
-	jailer string // path; "" without a jail
-	plan   *plan
-	ledger *ledger.Ledger
-	client *firecracker.Client
+	vm      *VM
+	op      operation
+	began   time.Time
+	binary  image.Binary
+	jailer  string // path; "" without a jail
+	plan    *plan
+	restore *restore // nil for a guest that boots
+	ledger  *ledger.Ledger
+	client  *firecracker.Client
 
 	group   *cgroup.Group // nil without limits
+	netns   *os.File      // of the VM's own; nil without
+	pages   *proc.Process // serves the guest's memory; nil without
 	process *proc.Process
 }
 
@@ -97,7 +109,7 @@ func (l *launch) run(ctx context.Context) error {
 // One that waits for a snapshot has its sockets still to make.
 func (l *launch) seal(context.Context) error {
 	j := l.plan.files.Jail
-	if j == nil || l.op != opStart {
+	if j == nil || l.op == opLaunch {
 		return nil
 	}
 	return j.Seal()
@@ -116,11 +128,15 @@ func (l *launch) prepare(ctx context.Context) (err error) {
 	if err := v.config.CheckVersion(l.binary.Version); err != nil {
 		return err
 	}
-	l.plan, err = makePlan(v.config, v.Dir(), v.manager.opts.PersistWritableDrives, l.newJail())
-	if err == nil && l.op == opStart {
-		l.plan.fromFile = l.plan.fileHolds()
+	config := v.config
+	if l.restore != nil {
+		config = bootless(config)
 	}
-	return err
+	if l.plan, err = makePlan(config, v.Dir(), v.manager.opts.PersistWritableDrives, l.newJail()); err != nil {
+		return err
+	}
+	l.plan.fromFile = l.op == opStart && l.plan.fileHolds()
+	return l.bringSnapshot()
 }
 
 // claim gets the VM's directory and ledger, for this process alone.
@@ -156,7 +172,7 @@ func errTaken(id string) error {
 // fill puts what Firecracker needs into the directory.
 func (l *launch) fill(ctx context.Context) (err error) {
 	v := l.vm
-	if err := l.pinImages(ctx); err != nil {
+	if err := errors.Join(l.pinImages(ctx), l.pinSnapshot(ctx)); err != nil {
 		return err
 	}
 	if err := l.leaseUser(); err != nil {
@@ -191,7 +207,7 @@ func (l *launch) fill(ctx context.Context) (err error) {
 func (l *launch) describe(context.Context) error {
 	v := l.vm
 	return l.ledger.Describe(record{
-		ID: v.id, Created: l.began, Config: v.config, Binary: l.binary, Files: l.plan.files, Drives: v.Drives(), TAPs: v.TAPs(),
+		ID: v.id, Created: l.began, Config: v.config, Binary: l.binary, Files: l.plan.files, Drives: v.Drives(), TAPs: v.TAPs(), Restored: v.restored,
 	})
 }
 

@@ -45,6 +45,8 @@ const (
 	opGetMetadata    operation = "get metadata"
 	opUpdate         operation = "update device"
 	opCreateSnapshot operation = "create snapshot"
+	opSnapshot       operation = "take snapshot"
+	opRestore        operation = "restore"
 	opDetach         operation = "detach"
 	opConsole        operation = "use console"
 	opWait           operation = "wait"
@@ -64,6 +66,8 @@ var allowed = map[operation][]State{
 	opGetMetadata:    {Running, Paused},
 	opUpdate:         {Running, Paused},
 	opCreateSnapshot: {Paused},
+	opSnapshot:       {Running, Paused},
+	opRestore:        {Created},
 	opDetach:         {Configuring, Running, Paused},
 	opConsole:        {Configuring, Running, Paused, Stopped, Failed},
 	opWait:           {Configuring, Running, Paused, Stopped, Failed},

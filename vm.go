@@ -15,6 +15,7 @@ import (
 	"github.com/smartvm/smartvm/internal/jail"
 	"github.com/smartvm/smartvm/internal/ledger"
 	"github.com/smartvm/smartvm/internal/proc"
+	"github.com/smartvm/smartvm/snapshot"
 	"github.com/smartvm/smartvm/vmconfig"
 )
 
@@ -34,13 +35,15 @@ type VM struct {
 	files    jail.Table
 	drives   []StagedDrive
 	taps     []hostnet.TAP
-	ledger   *ledger.Ledger // nil before the start, after the clean-up, and when another process owns the VM
-	attached *time.Time     // when a VM that we know and don't own was made: tells it from a later one of its id
+	restored []snapshot.Interface // how a guest of a snapshot knows its interfaces
+	ledger   *ledger.Ledger       // nil before the start, after the clean-up, and when another process owns the VM
+	attached *time.Time           // when a VM that we know and don't own was made: tells it from a later one of its id
 	process  *proc.Process
 	client   *firecracker.Client
-	group    *cgroup.Group   // nil without limits
-	keeper   *console.Keeper // nil when another process keeps the console
-	asked    bool            // we made the process end, so that its status is no failure
+	version  firecracker.Version // of the process
+	group    *cgroup.Group       // nil without limits
+	keeper   *console.Keeper     // nil when another process keeps the console
+	asked    bool                // we made the process end, so that its status is no failure
 	ended    *Ended
 	gone     chan struct{} // closed when ended is set, or when nobody watches any more
 }

@@ -3,7 +3,7 @@
 //	controller RUNTIME DATA KERNEL DRIVE VSOCK GRACE [network|TAP]
 //
 // GRACE is how long the guest may take to shut down; "-1s" kills at once, "none"
-// leaves even that to the clean-up. The word network gives the VM two interfaces, any
+// leaves even that to the clean-up. "snapshot" takes one and makes clones of it instead. The word network gives the VM two interfaces, any
 // other one the caller's TAP of that name.
 package main
 
@@ -41,6 +41,8 @@ func run(ctx context.Context, args []string) error {
 		BootSource: firecracker.BootSource{KernelImagePath: kernel, BootArgs: hello.Stay},
 		Drives:     []vmconfig.Drive{{Drive: firecracker.Drive{DriveID: "disk", PathOnHost: drive}}},
 		Vsock:      &firecracker.Vsock{GuestCID: 3, UDSPath: vsock},
+
+		MachineConfig: &firecracker.MachineConfig{VCPUCount: 1, MemSizeMiB: 16, TrackDirtyPages: args[5] == "snapshot"},
 	}
 	switch {
 	case len(args) == 6:
@@ -59,10 +61,26 @@ func run(ctx context.Context, args []string) error {
 	if err := vm.Start(ctx); err != nil {
 		return err
 	}
-	if err := stop(ctx, vm, args[5]); err != nil {
+	if args[5] == "snapshot" {
+		err = clone(ctx, m, vm)
+	} else {
+		err = stop(ctx, vm, args[5])
+	}
+	if err != nil {
 		return err
 	}
 	return m.Cleanup(ctx)
+}
+
+func clone(ctx context.Context, m *smartvm.Manager, vm *smartvm.VM) error {
+	if _, err := vm.Snapshot(ctx, "warm", smartvm.SnapshotOptions{}); err != nil {
+		return err
+	}
+	if _, err := vm.Snapshot(ctx, "later", smartvm.SnapshotOptions{Diff: true}); err != nil {
+		return err
+	}
+	_, err := m.Clone(ctx, "later", 1, smartvm.CloneOptions{})
+	return err
 }
 
 func stop(ctx context.Context, vm *smartvm.VM, text string) error {

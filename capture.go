@@ -1,0 +1,173 @@
+package smartvm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/snapshot"
+)
+
+// SnapshotOptions say what [VM.Snapshot] does. The zero value takes a full snapshot and
+// lets the guest go on.
+type SnapshotOptions struct {
+	// Diff keeps only the memory that has changed since the VM's last snapshot, or since
+	// the one that it was restored from. It needs track_dirty_pages in the machine config,
+	// or in the options of the restore.
+	Diff bool
+	// KeepPaused leaves the VM paused. Default: one that ran goes on.
+	KeepPaused bool
+}
+
+// Snapshot stores the whole VM under a name: its state, its memory, and a copy of each
+// drive that its guest can write, all of one moment. The guest stands still meanwhile.
+// The snapshot is in the store when the call returns, or nothing is.
+//
+// Errors: SNAPSHOT_EXISTS, NO_SPACE, INVALID_CONFIG for a diff without tracking or
+// without a snapshot before it.
+func (v *VM) Snapshot(ctx context.Context, name string, o SnapshotOptions) (*snapshot.Manifest, error) {
+	end, err := v.begin(ctx, opSnapshot)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	c := &capture{vm: v, options: o}
+	m, err := c.run(ctx, name)
+	if err != nil {
+		return nil, &Error{Code: errcode.Of(err, errcode.SnapshotFailed), Op: string(opSnapshot), Subject: string(v.id), Err: err, StatusCode: statusOf(err)}
+	}
+	return m, nil
+}
+
+// capture is a snapshot that is being taken.
+type capture struct {
+	vm      *VM
+	options SnapshotOptions
+	client  *firecracker.Client
+	version firecracker.Version
+	draft   *snapshot.Draft
+	about   snapshot.Manifest
+}
+
+func (c *capture) run(ctx context.Context, name string) (*snapshot.Manifest, error) {
+	v := c.vm
+	v.mu.Lock()
+	c.client, c.version = v.client, v.version
+	v.mu.Unlock()
+	if err := c.prepare(ctx); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.draft, err = v.manager.snapshots.Draft(ctx, name); err != nil {
+		return nil, err
+	}
+	fault.Point("snapshot: drafted")
+	if err := c.take(ctx); err != nil {
+		return nil, errors.Join(err, c.draft.Discard())
+	}
+	m, err := c.draft.Commit(ctx, c.about)
+	if err != nil {
+		return nil, errors.Join(err, c.draft.Discard())
+	}
+	fault.Point("snapshot: committed")
+	return m, v.rememberSnapshot(&lastSnapshot{Name: m.Name, ID: m.ID})
+}
+
+// prepare finds out what can be wrong, and collects what the manifest says, while the
+// guest still runs.
+func (c *capture) prepare(ctx context.Context) error {
+	v := c.vm
+	c.about = snapshot.Manifest{CreatedAt: time.Now().UTC(), Type: snapshot.Full, FirecrackerVersion: c.version}
+	if c.options.Diff {
+		if err := c.findBase(ctx); err != nil {
+			return err
+		}
+	}
+	host, err := snapshot.ThisHost()
+	if err != nil {
+		return err
+	}
+	c.about.Host = host
+	if c.about.VMConfig, err = json.Marshal(v.config); err != nil {
+		return err
+	}
+	return c.describeDevices(ctx)
+}
+
+// take stops the guest for as long as it takes to copy what it could change.
+func (c *capture) take(ctx context.Context) error {
+	v := c.vm
+	ran := v.State() == Running
+	if ran {
+		if err := c.client.Pause(ctx); err != nil {
+			return err
+		}
+		v.setUnlessEnded(Paused)
+	}
+	err := c.copyAll(ctx)
+	if ran && (err != nil || !c.options.KeepPaused) {
+		err = errors.Join(err, c.goOn(ctx))
+	}
+	return err
+}
+
+// resumeTimeout bounds the wait for a guest that goes on after a snapshot, whatever
+// became of the caller.
+const resumeTimeout = 10 * time.Second
+
+func (c *capture) goOn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), resumeTimeout)
+	defer cancel()
+	if err := c.client.Resume(ctx); err != nil {
+		return fmt.Errorf("the guest was left paused: %w", err)
+	}
+	c.vm.setUnlessEnded(Running)
+	return nil
+}
+
+func (c *capture) copyAll(ctx context.Context) error {
+	// Whatever comes of it: Firecracker begins to note changes anew.
+	if err := c.vm.rememberSnapshot(nil); err != nil {
+		return err
+	}
+	params := firecracker.SnapshotCreateParams{
+		SnapshotPath: c.draft.Path(snapshot.StateFile), MemFilePath: c.draft.Path(snapshot.MemoryFile), SnapshotType: firecracker.FullSnapshot,
+	}
+	if c.options.Diff {
+		params.SnapshotType = firecracker.DiffSnapshot
+	}
+	if err := c.vm.writeSnapshot(ctx, c.client, params); err != nil {
+		return err
+	}
+	fault.Point("snapshot: memory written")
+	root, err := os.OpenRoot(c.draft.Dir())
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	for i := range c.about.Drives {
+		if d := &c.about.Drives[i]; d.Copy != "" {
+			if err := c.copyDrive(ctx, root, d); err != nil {
+				return fmt.Errorf("drive %s: %w", d.ID, err)
+			}
+		}
+	}
+	fault.Point("snapshot: drives copied")
+	return nil
+}
+
+func (c *capture) copyDrive(ctx context.Context, dir *os.Root, d *snapshot.Drive) error {
+	place, err := c.vm.manager.space.Choose(d.HostPath, []*os.Root{dir})
+	if err != nil {
+		return err
+	}
+	defer place.Release()
+	_, err = place.Copy(ctx, d.Copy)
+	return err
+}

@@ -1,0 +1,51 @@
+package smartvm
+
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/hostnet"
+	"github.com/smartvm/smartvm/snapshot"
+)
+
+// inside says how the guest of a snapshot knows itself and its gateway: it goes on with
+// the addresses that it had, in a network namespace of its own, whoever else has them as
+// well. Nil for a guest that boots, which is told what its addresses are.
+func (l *launch) inside(nic *firecracker.NetworkInterface) (*hostnet.Inside, error) {
+	if l.restore == nil {
+		return nil, nil //nolint:nilnil // see above
+	}
+	stored, err := l.restore.storedInterface(nic.IfaceID)
+	if err != nil {
+		return nil, err
+	}
+	if l.netns == nil {
+		if l.netns, err = hostnet.NewNamespace(); err != nil {
+			return nil, err
+		}
+	}
+	in := &hostnet.Inside{Namespace: l.netns, TAP: stored.HostDevice, MAC: stored.GuestMAC, GatewayMAC: stored.GatewayMAC}
+	prefix, err := netip.ParsePrefix(stored.GuestAddress)
+	gateway, gatewayErr := netip.ParseAddr(stored.Gateway)
+	if err := errors.Join(err, gatewayErr); err != nil {
+		return nil, &Error{Code: errcode.InvalidSnapshot, Op: "read snapshot", Subject: l.restore.manifest.Name, Err: err}
+	}
+	in.Addr, in.Gateway = prefix.Addr(), gateway
+	l.vm.mu.Lock()
+	l.vm.restored = append(l.vm.restored, *stored)
+	l.vm.mu.Unlock()
+	return in, nil
+}
+
+func (r *restore) storedInterface(id string) (*snapshot.Interface, error) {
+	for i := range r.manifest.Interfaces {
+		if n := &r.manifest.Interfaces[i]; n.ID == id && n.Made {
+			return n, nil
+		}
+	}
+	return nil, &Error{
+		Code: errcode.InvalidSnapshot, Op: "read snapshot", Subject: r.manifest.Name, Err: errors.New("it does not say which addresses the interface " + id + " has"),
+	}
+}
