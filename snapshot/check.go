@@ -18,13 +18,14 @@ import (
 )
 
 // stamp changes whenever a file does: the kernel sets the time of its last change, and
-// nobody can set that back.
+// nobody can set that back. The number of the device is left out, as disks are numbered
+// anew at each boot.
 func stamp(info fs.FileInfo) string {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return ""
 	}
-	return fmt.Sprintf("%d:%d:%d.%09d", st.Dev, st.Ino, st.Ctim.Sec, st.Ctim.Nsec)
+	return fmt.Sprintf("%d:%d.%09d", st.Ino, st.Ctim.Sec, st.Ctim.Nsec)
 }
 
 // stampShared notes what a drive is that stays where it is: it may be replaced by
@@ -54,48 +55,82 @@ func (s *Store) Check(ctx context.Context, name string) (*Manifest, error) {
 	}
 	defer dir.Close()
 	var faults []errcode.Detail
-	for _, part := range m.partNames() {
-		if err := m.parts()[part].unchanged(dir, part); err != nil {
-			faults = append(faults, errcode.Detail{Field: part, Message: err.Error()})
+	blame := func(what string, err error) {
+		if err != nil {
+			faults = append(faults, errcode.Detail{Field: what, Message: err.Error()})
 		}
+	}
+	for _, part := range m.partNames() {
+		blame(part, m.parts()[part].unchanged(dir, part))
 	}
 	if len(faults) == 0 {
-		hash, err := hashOf(ctx, dir, StateFile)
-		if err != nil || hash != m.State.SHA256 {
-			faults = append(faults, errcode.Detail{Field: StateFile, Message: fmt.Sprintf("its content was changed (%v)", err)})
+		blame(StateFile, m.State.holds(ctx, dir, StateFile))
+	}
+	if m.Type == Diff {
+		file, err := whole(dir)
+		if err == nil && file != nil {
+			err = file.unchanged(dir, mergedFile)
+		}
+		blame(mergedFile, err)
+	}
+	for i := range m.Drives {
+		if d := &m.Drives[i]; d.Copy == "" {
+			blame("drive "+d.ID, d.unchanged())
 		}
 	}
-	for _, d := range m.Drives {
-		if d.Copy != "" {
-			continue
-		}
-		if err := d.unchanged(); err != nil {
-			faults = append(faults, errcode.Detail{Field: "drive " + d.ID, Message: err.Error()})
-		}
-	}
-	if len(faults) > 0 {
-		e := broken(name, errors.New("files are not what they were"))
-		if b, ok := errors.AsType[*errcode.Error](e); ok {
-			b.Details = faults
-		}
-		return nil, e
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case len(faults) > 0:
+		return nil, damaged(name, faults)
 	}
 	return m, nil
+}
+
+// damaged names the files that are not what they were.
+func damaged(name string, faults []errcode.Detail) error {
+	return &errcode.Error{
+		Code: errcode.InvalidSnapshot, Op: "check snapshot", Subject: name, Details: faults,
+		Hint: "smartvm snapshot verify " + name + " reads its files, and makes good what only looks changed",
+	}
+}
+
+// note notes what a file is.
+func (f *File) note(dir *os.Root, name string) error {
+	info, err := dir.Lstat(name)
+	if err != nil {
+		return err
+	}
+	f.Size, f.Stamp = info.Size(), stamp(info)
+	return nil
 }
 
 func (f *File) unchanged(dir *os.Root, name string) error {
 	info, err := dir.Lstat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return errors.New("it is gone")
+		return errGone
 	case err != nil:
 		return err
 	case info.Size() != f.Size:
 		return fmt.Errorf("it has %d bytes, and had %d", info.Size(), f.Size)
 	case stamp(info) != f.Stamp:
-		return errors.New("it was changed, or another file took its place")
+		return errReplaced
 	}
 	return nil
+}
+
+// holds reads a file, and compares it with its hash.
+func (f *File) holds(ctx context.Context, dir *os.Root, name string) error {
+	hash, err := hashOf(ctx, dir, name)
+	if err == nil && hash != f.SHA256 {
+		err = otherContent(hash, f.SHA256)
+	}
+	return err
+}
+
+func otherContent(is, was string) error {
+	return fmt.Errorf("its content was changed: it has the SHA-256 %s, and had %s", is, was)
 }
 
 func (d *Drive) unchanged() error {
@@ -103,6 +138,8 @@ func (d *Drive) unchanged() error {
 	switch {
 	case err != nil:
 		return err
+	case d.File.Stamp == "":
+		return fmt.Errorf("nobody has compared %s with what the VM had, as the snapshot is from elsewhere", d.HostPath)
 	case info.Size() != d.File.Size || sharedStamp(info) != d.File.Stamp:
 		return fmt.Errorf("%s was changed since", d.HostPath)
 	}
@@ -115,8 +152,13 @@ func hashOf(ctx context.Context, dir *os.Root, name string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
+	return hashAll(ctx, f, info.Size())
+}
+
+// hashAll hashes what is left of a file; size is about how much that is.
+func hashAll(ctx context.Context, f io.Reader, size int64) (string, error) {
 	h := sha256.New()
-	for buf := make([]byte, min(info.Size()+1, 1<<20)); ; {
+	for buf := make([]byte, min(size+1, 1<<20)); ; {
 		if ctx.Err() != nil {
 			return "", context.Cause(ctx)
 		}

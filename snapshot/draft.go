@@ -3,7 +3,6 @@ package snapshot
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -47,7 +46,7 @@ func (s *Store) Draft(ctx context.Context, name string) (*Draft, error) {
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, noSpace(err)
 	}
 	fault.Point("snapshot: draft made")
 	return d, nil
@@ -117,29 +116,42 @@ func (d *Draft) Commit(ctx context.Context, m Manifest) (*Manifest, error) {
 	}
 	defer dir.Close()
 	if err := d.finish(ctx, dir, &m); err != nil {
-		return nil, fmt.Errorf("finish snapshot %s: %w", d.name, err)
+		return nil, fmt.Errorf("finish snapshot %s: %w", d.name, noSpace(err))
 	}
 	fault.Point("snapshot: finished")
-	err = d.store.change(ctx, func(store *os.Root) error {
-		root, err := store.Open(".")
-		if err != nil {
-			return err
-		}
-		defer root.Close()
-		err = unix.Renameat2(int(root.Fd()), d.temp, int(root.Fd()), d.name, unix.RENAME_NOREPLACE)
-		if errors.Is(err, unix.EEXIST) {
-			return exists(d.name)
-		}
-		if err != nil {
-			return os.NewSyscallError("renameat2", err)
-		}
-		fault.Point("snapshot: named")
-		return root.Sync()
-	})
-	if err != nil {
-		return nil, err
+	if err := d.store.change(ctx, func(store *os.Root) error { return d.appear(store, &m) }); err != nil {
+		return nil, noSpace(err)
 	}
 	return &m, d.alive.Close()
+}
+
+// appear gives the draft its name while the store is locked.
+func (d *Draft) appear(store *os.Root, m *Manifest) error {
+	if m.Type == Diff {
+		if parent, err := read(store, m.Parent.Name); err != nil {
+			return err
+		} else if parent.ID != m.Parent.ID {
+			return notFound(m.Parent.Name)
+		}
+	}
+	root, err := store.Open(".")
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	// Not before: without it the draft is anybody's to sweep away.
+	if err := store.Remove(filepath.Join(d.temp, aliveName)); err != nil {
+		return err
+	}
+	err = unix.Renameat2(int(root.Fd()), d.temp, int(root.Fd()), d.name, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EEXIST) {
+		return exists(d.name)
+	}
+	if err != nil {
+		return os.NewSyscallError("renameat2", err)
+	}
+	fault.Point("snapshot: named")
+	return root.Sync()
 }
 
 // finish closes the files to writers, says what they are and writes the manifest.
@@ -160,7 +172,7 @@ func (d *Draft) finish(ctx context.Context, dir *os.Root, m *Manifest) error {
 		return err
 	}
 	for i := range m.Drives {
-		if drive := &m.Drives[i]; drive.Copy == "" {
+		if drive := &m.Drives[i]; drive.Copy == "" && drive.File.SHA256 == "" { // else it is known from elsewhere
 			if err := stampShared(drive); err != nil {
 				return err
 			}
@@ -169,17 +181,7 @@ func (d *Draft) finish(ctx context.Context, dir *os.Root, m *Manifest) error {
 	if faults := m.mistakes(); len(faults) > 0 {
 		return &errcode.Error{Code: errcode.InvalidSnapshot, Op: "write manifest", Subject: m.Name, Details: faults}
 	}
-	data, err := json.MarshalIndent(m, "", "  ") //nolint:musttag // a version is text
-	if err != nil {
-		return err
-	}
-	if err := writeNew(dir, ManifestFile, append(data, '\n')); err != nil {
-		return err
-	}
-	if err := dir.Remove(aliveName); err != nil { // the open file keeps the lock, which nobody asks for any more
-		return err
-	}
-	return plainfile.SyncIn(dir, ".")
+	return writeRecord(dir, ManifestFile, m)
 }
 
 // seal makes a file of a snapshot unwritable and durable, and notes what it is.
@@ -198,15 +200,6 @@ func seal(dir *os.Root, name string, file *File) error {
 	}
 	file.Size, file.Stamp = info.Size(), stamp(info)
 	return nil
-}
-
-func writeNew(dir *os.Root, name string, data []byte) error {
-	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
 }
 
 // Discard gives a draft up. After Commit it does nothing.

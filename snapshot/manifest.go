@@ -3,11 +3,12 @@ package snapshot
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/smartvm/smartvm/errcode"
@@ -134,6 +135,9 @@ func ParseManifest(data []byte) (*Manifest, error) {
 	if e.Err = d.Decode(m); e.Err == nil { //nolint:musttag // a version is text
 		e.Details = m.mistakes()
 	}
+	if _, err := d.Token(); e.Err == nil && !errors.Is(err, io.EOF) {
+		e.Err = errors.New("something follows the manifest")
+	}
 	if e.Err != nil || len(e.Details) > 0 {
 		return nil, e
 	}
@@ -166,18 +170,76 @@ func (m *Manifest) mistakes() (faults []errcode.Detail) {
 	if m.FirecrackerVersion.IsZero() {
 		add("firecrackerVersion", "it is required")
 	}
+	faults = append(faults, m.State.mistakes("state")...)
+	faults = append(faults, m.Memory.mistakes("memory")...)
+	ids := map[string]bool{}
 	for i, d := range m.Drives {
-		if d.Copy != "" && d.Copy != DiskFile(d.ID) || strings.ContainsAny(d.ID, "/\x00") {
-			add(fmt.Sprintf("drives[%d].copy", i), "%q is not the copy of drive %q", d.Copy, d.ID)
+		field := fmt.Sprintf("drives[%d]", i)
+		faults = append(faults, d.mistakes(field)...)
+		if ids[d.ID] {
+			add(field+".id", "there are two of %q", d.ID)
 		}
-		if !filepath.IsAbs(d.HostPath) {
-			add(fmt.Sprintf("drives[%d].hostPath", i), "%q is not absolute", d.HostPath)
-		}
+		ids[d.ID] = true
 	}
-	if v := m.Vsock; v != nil && (v.SocketName == "" || filepath.Base(v.SocketName) != v.SocketName) {
+	if err := m.knowsDrives(ids); err != nil {
+		add("vmConfig.drives", "%v", err)
+	}
+	if v := m.Vsock; v != nil && (v.SocketName == "." || v.SocketName == ".." || !validFile.MatchString(v.SocketName)) {
 		add("vsock.socketName", "%q is no file name", v.SocketName)
 	}
 	return faults
+}
+
+func (f *File) mistakes(field string) (faults []errcode.Detail) {
+	if f.Size < 0 {
+		faults = append(faults, errcode.Detail{Field: field + ".size", Message: "it is negative"})
+	}
+	if f.SHA256 != "" && !validHash.MatchString(f.SHA256) {
+		faults = append(faults, errcode.Detail{Field: field + ".sha256", Message: fmt.Sprintf("%q is none", f.SHA256)})
+	}
+	return faults
+}
+
+func (d *Drive) mistakes(field string) []errcode.Detail {
+	faults := d.File.mistakes(field + ".file")
+	add := func(key, format string, args ...any) {
+		faults = append(faults, errcode.Detail{Field: field + "." + key, Message: fmt.Sprintf(format, args...)})
+	}
+	if !validFile.MatchString(d.ID) {
+		add("id", "%q is none", d.ID)
+	}
+	switch {
+	case d.Copy != "" && d.Copy != DiskFile(d.ID):
+		add("copy", "%q is not the copy of drive %q", d.Copy, d.ID)
+	case d.Copy == "" && !d.ReadOnly:
+		add("copy", "a drive that can be written has one")
+	}
+	if !filepath.IsAbs(d.HostPath) {
+		add("hostPath", "%q is not absolute", d.HostPath)
+	}
+	return faults
+}
+
+// knowsDrives makes sure that the VM has no drive but those of the manifest: another one
+// would be a file of this host, which the snapshot has chosen.
+func (m *Manifest) knowsDrives(ids map[string]bool) error {
+	var config *struct {
+		Drives []struct {
+			ID string `json:"drive_id"`
+		} `json:"drives"`
+	}
+	if err := json.Unmarshal(m.VMConfig, &config); err != nil {
+		return err
+	}
+	if config == nil {
+		return errors.New("there is no configuration")
+	}
+	for _, d := range config.Drives {
+		if !ids[d.ID] {
+			return fmt.Errorf("nothing is known of drive %q", d.ID)
+		}
+	}
+	return nil
 }
 
 // validName is the grammar of names, which those of clones begin with: that of VMs, with
@@ -185,6 +247,9 @@ func (m *Manifest) mistakes() (faults []errcode.Detail) {
 var (
 	validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,47}$`)
 	validID   = regexp.MustCompile(`^[A-Z0-9]{26}$`)
+	validHash = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	// validFile are names of files, but for "." and "..".
+	validFile = regexp.MustCompile(`^[^/\x00]{1,240}$`)
 )
 
 func checkName(name string) error {

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,19 +30,15 @@ const (
 // merged returns the path of the whole memory of a diff. It is put together once, beside
 // the layers, which stay as they are, and has its name when it is whole and on the disk.
 func (s *Store) merged(ctx context.Context, m *Manifest) (string, error) {
-	path := filepath.Join(s.Path(m.Name), mergedFile)
-	if done, err := isMerged(s.Path(m.Name)); err != nil || done {
-		return path, err
-	}
-	base, layers, err := s.chain(ctx, m)
-	if err != nil {
-		return "", err
-	}
 	dir, err := os.OpenRoot(s.Path(m.Name))
 	if err != nil {
-		return "", err
+		return "", broken(m.Name, err)
 	}
 	defer dir.Close()
+	path := filepath.Join(s.Path(m.Name), mergedFile)
+	if done, err := isMerged(dir, m.Name); err != nil || done {
+		return path, err
+	}
 	lock, err := dir.OpenFile(mergeLock, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return "", err
@@ -51,8 +48,15 @@ func (s *Store) merged(ctx context.Context, m *Manifest) (string, error) {
 		return "", err
 	}
 	defer func() { _ = filelock.Release(lock, filelock.Range{}) }()
-	if done, err := isMerged(s.Path(m.Name)); err != nil || done {
+	if done, err := isMerged(dir, m.Name); err != nil || done {
 		return path, err // somebody else has done it
+	}
+	if _, err := s.Check(ctx, m.Name); err != nil {
+		return "", err
+	}
+	base, layers, err := s.chain(ctx, m)
+	if err != nil {
+		return "", err
 	}
 	if err := s.merge(ctx, dir, base, layers); err != nil {
 		return "", fmt.Errorf("merge snapshot %s: %w", m.Name, err)
@@ -78,7 +82,7 @@ func (s *Store) chain(ctx context.Context, m *Manifest) (base string, layers []s
 		if parent.Type == Full {
 			return filepath.Join(s.Path(parent.Name), MemoryFile), layers, nil
 		}
-		if done, err := isMerged(s.Path(parent.Name)); err != nil || done {
+		if whole, err := s.wholeOf(parent.Name); err != nil || whole != nil {
 			return filepath.Join(s.Path(parent.Name), mergedFile), layers, err
 		}
 		m = parent
@@ -86,28 +90,54 @@ func (s *Store) chain(ctx context.Context, m *Manifest) (base string, layers []s
 	return "", nil, broken(m.Name, fmt.Errorf("more than %d diffs follow each other", maxChain))
 }
 
-// stampName says what the stamp of a merged memory is. It is made last.
-const stampName = ".merged"
+// mergedRecord says what the whole memory of a diff is. It is made last: without it there
+// is none.
+const mergedRecord = ".merged"
+
+// whole returns what is known of the whole memory of a diff; nil before it was merged.
+// Where the file itself is gone, the layers can be merged again.
+func whole(dir *os.Root) (*File, error) {
+	data, err := dir.ReadFile(mergedRecord)
+	if err == nil {
+		_, err = dir.Lstat(mergedFile)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil //nolint:nilnil // there is none, which is no error
+	}
+	if err != nil {
+		return nil, err
+	}
+	file := new(File)
+	if err := json.Unmarshal(data, file); err != nil {
+		return nil, fmt.Errorf("%s: %w", mergedRecord, err)
+	}
+	return file, nil
+}
+
+func (s *Store) wholeOf(name string) (*File, error) {
+	dir, err := os.OpenRoot(s.Path(name))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return whole(dir)
+}
 
 // isMerged reports whether the whole memory of a diff is there. It is an error if that is
 // not what it was.
-func isMerged(dir string) (bool, error) {
-	want, err := plainfile.Read(filepath.Join(dir, stampName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+func isMerged(dir *os.Root, name string) (bool, error) {
+	file, err := whole(dir)
+	if err == nil && file != nil {
+		err = file.unchanged(dir, mergedFile)
 	}
 	if err != nil {
-		return false, err
+		return false, damaged(name, []errcode.Detail{{Field: mergedFile, Message: err.Error()}})
 	}
-	info, err := os.Lstat(filepath.Join(dir, mergedFile))
-	if err != nil || stamp(info) != string(want) {
-		return false, broken(filepath.Base(dir), errors.Join(errors.New(mergedFile+" was changed"), err))
-	}
-	return true, nil
+	return file != nil, nil
 }
 
 func (s *Store) merge(ctx context.Context, dir *os.Root, base string, layers []string) error {
-	for _, name := range []string{mergeName, mergedFile} { // of one that was killed
+	for _, name := range []string{mergeName, mergedRecord, mergedFile} { // of one that was killed
 		if err := dir.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -127,14 +157,17 @@ func (s *Store) merge(ctx context.Context, dir *os.Root, base string, layers []s
 		err = dir.Rename(mergeName, mergedFile)
 	}
 	if err != nil {
-		return errors.Join(err, dir.Remove(mergeName))
+		return errors.Join(noSpace(err), dir.Remove(mergeName))
 	}
 	fault.Point("snapshot: merged")
-	info, err := dir.Lstat(mergedFile)
-	if err != nil {
-		return err
+	file := new(File)
+	if err = file.note(dir, mergedFile); err == nil {
+		err = writeRecord(dir, mergedRecord, file)
 	}
-	return errors.Join(writeNew(dir, stampName, []byte(stamp(info))), plainfile.SyncIn(dir, "."))
+	if err != nil {
+		return errors.Join(err, dir.Remove(mergedFile))
+	}
+	return nil
 }
 
 // overlay writes the data of the layers over the copy of their base.
@@ -180,7 +213,7 @@ func copyData(ctx context.Context, out, in *os.File) error {
 			}
 			n, err := copyPiece(out, in, at, int(min(to-at, pieceSize)))
 			if err != nil {
-				return noSpace(err)
+				return err
 			}
 			at += int64(n)
 		}
@@ -204,11 +237,4 @@ func copyPiece(out, in *os.File, at int64, size int) (int, error) {
 		return 0, err
 	}
 	return out.WriteAt(buf[:n], at)
-}
-
-func noSpace(err error) error {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		return &errcode.Error{Code: errcode.NoSpace, Op: "write snapshot", Err: err, Hint: "free some room, or remove snapshots: smartvm snapshot rm"}
-	}
-	return err
 }

@@ -120,10 +120,12 @@ func TestDiffOfAnotherParentOfTheSameNameIsRefused(t *testing.T) {
 	t.Parallel()
 	s := open(t, filepath.Join(t.TempDir(), "store"))
 	full := put(t, s, "full", nil, 4, nil)
-	other := *full
-	other.ID = "AAAAAAAAAAAAAAAAAAAAAAAAAA"
-	diff := put(t, s, "diff", &other, 4, nil)
+	diff := put(t, s, "diff", full, 4, nil)
+	must(t, os.RemoveAll(s.Path("full"))) // behind the store's back
 	_, err := s.Memory(t.Context(), diff)
+	wantCode(t, err, errcode.SnapshotNotFound)
+	full = put(t, s, "full", nil, 4, nil)
+	_, err = s.Memory(t.Context(), diff)
 	wantCode(t, err, errcode.InvalidSnapshot)
 	larger := put(t, s, "larger", full, 8, nil)
 	_, err = s.Memory(t.Context(), larger)

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/fault"
 	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
@@ -61,7 +63,10 @@ func (s *Store) Use(ctx context.Context, p Pin, id string) error {
 		if err := dir.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		return dir.WriteFile(name, []byte(p.Holder), 0o600)
+		if err := dir.WriteFile(name, []byte(p.Holder), 0o600); err != nil {
+			return errors.Join(noSpace(err), dir.Remove(name)) // half a path may be that of another directory
+		}
+		return nil
 	})
 }
 
@@ -118,12 +123,13 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 		if err := mayRemove(dir, name); err != nil {
 			return err
 		}
-		gone = gonePrefix + name
-		return errors.Join(dir.RemoveAll(gone), dir.Rename(name, gone))
+		gone = gonePrefix + rand.Text()
+		return dir.Rename(name, gone)
 	})
 	if err != nil {
 		return err
 	}
+	fault.Point("snapshot: gone")
 	return os.RemoveAll(filepath.Join(s.opts.Dir, gone))
 }
 
@@ -144,7 +150,7 @@ func mayRemove(dir *os.Root, name string) error {
 	}
 	if len(children) > 0 {
 		inUse.Err = fmt.Errorf("diffs follow it: %s", strings.Join(children, ", "))
-		inUse.Hint = "remove them first, or restore each once, which merges it: smartvm restore " + children[0]
+		inUse.Hint = "remove them first, or make them whole: smartvm snapshot merge " + strings.Join(children, " ")
 		return inUse
 	}
 	return nil
@@ -156,16 +162,30 @@ func unmerged(dir *os.Root, parent string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	var id string
+	if m, err := read(dir, parent); err == nil { // else only the name is known
+		id = m.ID
+	}
 	var children []string
 	for _, name := range names {
 		m, err := read(dir, name)
-		if err != nil || m.Type != Diff || m.Parent.Name != parent {
+		if err != nil || m.Type != Diff || m.Parent.Name != parent || id != "" && m.Parent.ID != id {
 			continue
 		}
-		if _, err := dir.Lstat(filepath.Join(name, stampName)); errors.Is(err, fs.ErrNotExist) {
+		if merged, err := isWhole(dir, name); err != nil || !merged {
 			children = append(children, name)
 		}
 	}
 	slices.Sort(children)
 	return children, nil
+}
+
+func isWhole(store *os.Root, name string) (bool, error) {
+	dir, err := store.OpenRoot(name)
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	file, err := whole(dir)
+	return file != nil, err
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -147,7 +146,7 @@ func (s *Store) List() ([]*Manifest, error) {
 	slices.Sort(names)
 	var all []*Manifest
 	for _, name := range names {
-		if strings.HasPrefix(name, ".") {
+		if checkName(name) != nil { // nothing of ours, such as lost+found
 			continue
 		}
 		m, err := read(dir, name)
