@@ -1,7 +1,8 @@
 // Package jail confines a VM's Firecracker: it runs under Firecracker's own jailer,
 // as a user of its own, and sees nothing but a directory. The package knows where
 // each file of a VM is, on the host and as its Firecracker sees it, and is the only
-// place that translates between the two. Without a jail both are the same path.
+// place that translates between the two. Without a jail both are the same path, but for what
+// a snapshot will name.
 //
 // Files get into a jail by bind mounts in a mount namespace of the VM's own, which
 // ends with its last process. The host never sees these mounts, so there is nothing
