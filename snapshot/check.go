@@ -187,7 +187,7 @@ func formatOf(dir *os.Root) (string, error) {
 	defer f.Close()
 	head := make([]byte, 40)
 	n, err := io.ReadFull(f, head)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return "", err
 	}
 	head = head[:n]

@@ -92,7 +92,7 @@ func (s *Store) sweep(dir *os.Root) {
 func isAlive(dir *os.Root, draft string) bool {
 	f, err := dir.OpenFile(filepath.Join(draft, aliveName), os.O_RDWR, 0)
 	if err != nil {
-		return false
+		return !errors.Is(err, fs.ErrNotExist) // one that can't be asked may be alive
 	}
 	defer f.Close()
 	held, err := filelock.Held(f, filelock.Range{})

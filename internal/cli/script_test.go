@@ -54,6 +54,7 @@ func runScripts(t *testing.T, dir, firecracker string) {
 		UpdateScripts:       os.Getenv("UPDATE_GOLDEN") != "",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"eventually": eventually, "misbehave": worlds.misbehave, "publish": worlds.publish, "asuser": asUser,
+			"takesnapshot": takeSnapshot, "holdsnapshot": holdSnapshot,
 		},
 		Setup: func(env *testscript.Env) error {
 			home, err := os.MkdirTemp(base, "") //nolint:usetesting // as above

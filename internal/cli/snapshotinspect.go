@@ -12,10 +12,11 @@ import (
 func (a *app) snapshotInspectCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "inspect SNAPSHOT...",
-		Short: "Show the manifests of snapshots, as JSON",
-		Long: `Show the manifests of snapshots, one JSON object for each: the host and the release of
-Firecracker that it was taken on, the VM's configuration, its memory, drives and
-interfaces.`,
+		Short: "Show all that is known about snapshots, as JSON",
+		Long: `Show all that is known about snapshots, as one JSON object for each: the host and the
+release of Firecracker that it was taken on, the VM's configuration, its memory,
+drives and interfaces, hashes as far as there are any, the bytes on the disk, and
+the VMs that map its memory.`,
 		Example: `  smartvm snapshot inspect warm
   smartvm snapshot inspect warm | jq .host`,
 		Args:              someSnapshots,
@@ -25,7 +26,10 @@ interfaces.`,
 			for _, name := range names {
 				about, err := m.Snapshots().Get(name)
 				if err == nil {
-					err = a.printJSON(about)
+					var kept keptSnapshot
+					if kept, err = describeSnapshot(m.Snapshots(), about); err == nil {
+						err = a.printJSON(kept)
+					}
 				}
 				errs = append(errs, err)
 			}

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -29,42 +31,45 @@ that a diff follows.`,
 			if err != nil {
 				return err
 			}
-			return a.printSnapshots(m.Snapshots(), all, quiet)
+			if quiet {
+				var names strings.Builder
+				for _, m := range all {
+					names.WriteString(m.Name + "\n")
+				}
+				return a.print(names.String())
+			}
+			return a.printSnapshots(m.Snapshots(), all)
 		}),
 	}
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "names only")
-	cmd.Flags().BoolVar(&a.asJSON, "json", false, "print a list of manifests")
+	cmd.Flags().BoolVar(&a.asJSON, "json", false, "print a list of objects")
 	return cmd
 }
 
-func (a *app) printSnapshots(store *snapshot.Store, all []*snapshot.Manifest, quiet bool) error {
-	switch {
-	case a.asJSON:
-		return a.printJSON(append([]*snapshot.Manifest{}, all...))
-	case quiet:
-		var names strings.Builder
-		for _, m := range all {
-			names.WriteString(m.Name + "\n")
+func (a *app) printSnapshots(store *snapshot.Store, all []*snapshot.Manifest) error {
+	list := []keptSnapshot{}
+	for _, m := range all {
+		kept, err := describeSnapshot(store, m)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed meanwhile
 		}
-		return a.print(names.String())
+		if err != nil {
+			return err
+		}
+		list = append(list, kept)
+	}
+	if a.asJSON {
+		return a.printJSON(list)
 	}
 	now := time.Now()
 	rows := [][]string{{"NAME", "AGE", "TYPE", "PARENT", "FIRECRACKER", "MEMORY", "DISK", "USERS"}}
-	for _, m := range all {
+	for _, m := range list {
 		parent := "-"
 		if m.Parent != nil {
 			parent = m.Parent.Name
 		}
-		users, err := store.Users(m.Name)
-		if err != nil {
-			return err
-		}
-		occupied, err := store.Occupied(m.Name)
-		if err != nil {
-			return err
-		}
 		rows = append(rows, []string{
-			m.Name, age(m.CreatedAt, now), string(m.Type), parent, m.FirecrackerVersion.String(), byteSize(m.Memory.Size), byteSize(occupied), strconv.Itoa(len(users)),
+			m.Name, age(m.CreatedAt, now), string(m.Type), parent, m.FirecrackerVersion.String(), byteSize(m.Memory.Size), byteSize(m.DiskBytes), strconv.Itoa(len(m.Users)),
 		})
 	}
 	return a.printTable(rows)

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -16,7 +15,7 @@ func (a *app) snapshotRmCommand() *cobra.Command {
 		Use:   "rm SNAPSHOT...",
 		Short: "Remove snapshots",
 		Long: `Remove snapshots. One whose memory a VM maps stays, and so does one that a diff
-follows which has never been restored.`,
+follows whose memory was never merged; the error says who that is.`,
 		Example: `  smartvm snapshot rm warm
   smartvm snapshot rm $(smartvm snapshot ls -q)`,
 		Args:              someSnapshots,
@@ -30,12 +29,4 @@ follows which has never been restored.`,
 			return errors.Join(errs...)
 		}),
 	}
-}
-
-// someSnapshots is for commands that take names of snapshots.
-func someSnapshots(cmd *cobra.Command, names []string) error {
-	if len(names) == 0 {
-		return fmt.Errorf("the name of a snapshot is missing: %s", cmd.UseLine())
-	}
-	return nil
 }
