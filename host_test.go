@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -39,6 +40,8 @@ func asNobody(t *testing.T, f func()) {
 			t.Fatal("become another user: ", errno)
 		}
 	}
+	runtime.LockOSThread() // else f goes on as root, and somebody else as nobody
+	defer runtime.UnlockOSThread()
 	become(nobody)
 	defer become(0)
 	f()

@@ -1,6 +1,7 @@
 package smartvm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -36,8 +37,8 @@ func (v *VM) rememberSnapshot(last *lastSnapshot) error {
 // findBase finds the snapshot that a diff follows.
 func (c *capture) findBase(ctx context.Context) error {
 	v := c.vm
-	if err := v.tracksDirtyPages(ctx, c.client); err != nil {
-		return err
+	if untracked, err := v.tracksDirtyPages(ctx, c.client); err != nil || untracked != nil {
+		return cmp.Or(err, untracked)
 	}
 	var base lastSnapshot
 	err := readJSON(filepath.Join(v.Dir(), lastSnapshotName), &base)

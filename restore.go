@@ -103,7 +103,7 @@ func (m *Manager) restore(ctx context.Context, from *source, o RestoreOptions) (
 	if err != nil {
 		return nil, err
 	}
-	if err := v.start(ctx, &launch{op: opRestore, restore: r}); err != nil {
+	if err := v.start(ctx, &launch{op: opStart, restore: r}); err != nil {
 		m.RemoveVM(v.ID())
 		return nil, err
 	}

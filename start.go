@@ -135,7 +135,7 @@ func (l *launch) prepare(ctx context.Context) (err error) {
 	if l.plan, err = makePlan(config, v.Dir(), v.manager.opts.PersistWritableDrives, l.newJail()); err != nil {
 		return err
 	}
-	l.plan.fromFile = l.op == opStart && l.plan.fileHolds()
+	l.plan.fromFile = l.op == opStart && l.restore == nil && l.plan.fileHolds()
 	return l.bringSnapshot()
 }
 

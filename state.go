@@ -46,7 +46,6 @@ const (
 	opUpdate         operation = "update device"
 	opCreateSnapshot operation = "create snapshot"
 	opSnapshot       operation = "take snapshot"
-	opRestore        operation = "restore"
 	opDetach         operation = "detach"
 	opConsole        operation = "use console"
 	opWait           operation = "wait"
@@ -67,7 +66,6 @@ var allowed = map[operation][]State{
 	opUpdate:         {Running, Paused},
 	opCreateSnapshot: {Paused},
 	opSnapshot:       {Running, Paused},
-	opRestore:        {Created},
 	opDetach:         {Configuring, Running, Paused},
 	opConsole:        {Configuring, Running, Paused, Stopped, Failed},
 	opWait:           {Configuring, Running, Paused, Stopped, Failed},

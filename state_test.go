@@ -35,6 +35,10 @@ func (s *site) operations() map[string]func(*smartvm.VM) error {
 		"create snapshot": func(v *smartvm.VM) error {
 			return v.CreateSnapshot(ctx, create)
 		},
+		"take snapshot": func(v *smartvm.VM) error {
+			_, err := v.Snapshot(ctx, v.ID(), smartvm.SnapshotOptions{})
+			return err
+		},
 		"detach": func(v *smartvm.VM) error { return v.Detach(ctx, nil) },
 		"use console": func(v *smartvm.VM) error {
 			r, err := v.OpenConsole(ctx, smartvm.ConsoleOptions{})
