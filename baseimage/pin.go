@@ -2,14 +2,13 @@ package baseimage
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"io"
 	"os"
 	"path"
 	"path/filepath"
 
+	"github.com/smartvm/smartvm/internal/pin"
 	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
@@ -25,12 +24,7 @@ type Pin struct {
 // recorded before the pin is made. Removing the file releases the pin; so does
 // removing the holder.
 func PinPath(cacheDir, bundleID, holder string) string {
-	return filepath.Join(cacheDir, bundleID, usesName, pinName(holder))
-}
-
-func pinName(holder string) string {
-	sum := sha256.Sum256([]byte(holder))
-	return hex.EncodeToString(sum[:])
+	return filepath.Join(cacheDir, bundleID, usesName, pin.Name(holder))
 }
 
 // Release gives the pin up. It may be called again.
@@ -51,14 +45,14 @@ func (s *Store) Pin(ctx context.Context, bundleID, holder string) (Pin, error) {
 	if !filepath.IsAbs(holder) || filepath.Clean(holder) != holder || len(holder) > maxHolder {
 		return Pin{}, invalid(opPin, "holder", "it must be an absolute, clean path, not "+holder)
 	}
-	pin := Pin{BundleID: bundleID, Holder: holder, Path: PinPath(s.opts.CacheDir, bundleID, holder)}
+	made := Pin{BundleID: bundleID, Holder: holder, Path: PinPath(s.opts.CacheDir, bundleID, holder)}
 	err := s.watch(ctx, opPin, bundleID, func(cache *os.Root) error {
 		if err := writePin(cache, bundleID, holder); err != nil {
 			return err
 		}
 		return touch(cache, bundleID)
 	})
-	return pin, err
+	return made, err
 }
 
 // writePin never makes a pin worse that is there: a kill may come at any moment.
@@ -67,7 +61,7 @@ func writePin(cache *os.Root, id, holder string) error {
 	if err := cache.Mkdir(uses, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	name := path.Join(uses, pinName(holder))
+	name := path.Join(uses, pin.Name(holder))
 	if have, err := readPin(cache, name); err == nil && have == holder {
 		return nil
 	}
@@ -110,11 +104,7 @@ func livePins(cache *os.Root, id string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if pinName(holder) != name || !filepath.IsAbs(holder) {
-			continue // cut short by a kill: Pin has not returned
-		}
-		// A holder that can't be looked at counts as alive.
-		if _, err := os.Lstat(holder); !errors.Is(err, os.ErrNotExist) {
+		if pin.Holds(name, holder) {
 			live = append(live, holder)
 		}
 	}

@@ -3,8 +3,6 @@ package snapshot
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/pin"
 	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
@@ -26,14 +25,13 @@ const usesName = "uses"
 type Pin struct {
 	Snapshot string `json:"snapshot"`
 	Holder   string `json:"holder"` // the absolute path of a directory
-	Path     string `json:"path"`   // the file that says so: see [Store.PinPath]
+	Path     string `json:"path"`   // the file that says so: see [Store.Pin]
 }
 
 // Pin returns the pin of a snapshot for a holder, which [Store.Use] makes. It can be
 // recorded before.
 func (s *Store) Pin(name, holder string) Pin {
-	sum := sha256.Sum256([]byte(holder))
-	return Pin{Snapshot: name, Holder: holder, Path: filepath.Join(s.opts.Dir, name, usesName, hex.EncodeToString(sum[:]))}
+	return Pin{Snapshot: name, Holder: holder, Path: filepath.Join(s.opts.Dir, name, usesName, pin.Name(holder))}
 }
 
 // Release gives the pin up. It may be called again.
@@ -70,8 +68,7 @@ func (s *Store) Use(ctx context.Context, p Pin, id string) error {
 	})
 }
 
-// holders are the directories that use a snapshot and still exist. One that can't be
-// looked at counts.
+// holders are the directories that use a snapshot and still exist.
 func holders(dir *os.Root, name string) ([]string, error) {
 	uses, err := dir.OpenRoot(filepath.Join(name, usesName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -88,10 +85,7 @@ func holders(dir *os.Root, name string) ([]string, error) {
 	var live []string
 	for _, n := range names {
 		holder, err := uses.ReadFile(n)
-		if err != nil || !filepath.IsAbs(string(holder)) {
-			continue // cut short by a kill: Use has not returned
-		}
-		if _, err := os.Lstat(string(holder)); !errors.Is(err, fs.ErrNotExist) { //nolint:gosec // looked at, and no more
+		if err == nil && pin.Holds(n, string(holder)) {
 			live = append(live, string(holder))
 		}
 	}
