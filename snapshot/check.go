@@ -2,9 +2,7 @@ package snapshot
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/digest"
 	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
@@ -45,13 +44,9 @@ func sharedStamp(info fs.FileInfo) string { return fmt.Sprint(info.ModTime().Uni
 // were. It reads none but the state, which Firecracker protects by a checksum only. The
 // error is INVALID_SNAPSHOT, and its Details name each file that is not.
 func (s *Store) Check(ctx context.Context, name string) (*Manifest, error) {
-	m, err := s.Get(name)
+	m, dir, err := s.open(name)
 	if err != nil {
 		return nil, err
-	}
-	dir, err := os.OpenRoot(s.Path(name))
-	if err != nil {
-		return nil, broken(name, err)
 	}
 	defer dir.Close()
 	var faults []errcode.Detail
@@ -60,11 +55,11 @@ func (s *Store) Check(ctx context.Context, name string) (*Manifest, error) {
 			faults = append(faults, errcode.Detail{Field: what, Message: err.Error()})
 		}
 	}
-	for _, part := range m.partNames() {
-		blame(part, m.parts()[part].unchanged(dir, part))
+	for _, p := range m.parts() {
+		blame(p.name, p.file.unchanged(dir, p.name))
 	}
 	if len(faults) == 0 {
-		blame(StateFile, m.State.holds(ctx, dir, StateFile))
+		blame(StateFile, s.stateHolds(ctx, dir, &m.State))
 	}
 	if m.Type == Diff {
 		file, err := whole(dir)
@@ -120,11 +115,17 @@ func (f *File) unchanged(dir *os.Root, name string) error {
 	return nil
 }
 
-// holds reads a file, and compares it with its hash.
-func (f *File) holds(ctx context.Context, dir *os.Root, name string) error {
-	hash, err := hashOf(ctx, dir, name)
-	if err == nil && hash != f.SHA256 {
-		err = otherContent(hash, f.SHA256)
+// stateHolds compares a state file with its hash. It is read once, as long as it stays
+// the same.
+func (s *Store) stateHolds(ctx context.Context, dir *os.Root, state *File) error {
+	f, _, err := plainfile.OpenIn(dir, StateFile)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	hash, err := s.digests.SHA256(ctx, f)
+	if err == nil && hash != state.SHA256 {
+		err = otherContent(hash, state.SHA256)
 	}
 	return err
 }
@@ -147,30 +148,12 @@ func (d *Drive) unchanged() error {
 }
 
 func hashOf(ctx context.Context, dir *os.Root, name string) (string, error) {
-	f, info, err := plainfile.OpenIn(dir, name)
+	f, _, err := plainfile.OpenIn(dir, name)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	return hashAll(ctx, f, info.Size())
-}
-
-// hashAll hashes what is left of a file; size is about how much that is.
-func hashAll(ctx context.Context, f io.Reader, size int64) (string, error) {
-	h := sha256.New()
-	for buf := make([]byte, min(size+1, 1<<20)); ; {
-		if ctx.Err() != nil {
-			return "", context.Cause(ctx)
-		}
-		n, err := f.Read(buf)
-		_, _ = h.Write(buf[:n]) // a hash takes everything
-		if errors.Is(err, io.EOF) {
-			return hex.EncodeToString(h.Sum(nil)), nil
-		}
-		if err != nil {
-			return "", err
-		}
-	}
+	return digest.Sum(ctx, f)
 }
 
 // validFormat is the version in the head of a state file.

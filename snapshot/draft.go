@@ -156,11 +156,11 @@ func (d *Draft) appear(store *os.Root, m *Manifest) error {
 
 // finish closes the files to writers, says what they are and writes the manifest.
 func (d *Draft) finish(ctx context.Context, dir *os.Root, m *Manifest) error {
-	for name, file := range m.parts() {
+	for _, p := range m.parts() {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err := seal(dir, name, file); err != nil {
+		if err := seal(dir, p.name, p.file); err != nil {
 			return err
 		}
 	}

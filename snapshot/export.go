@@ -102,16 +102,16 @@ func (e *export) open(ctx context.Context, s *Store, name string) error {
 			return err
 		}
 	}
-	for part, file := range e.manifest.parts() {
-		e.total += file.Size
-		if e.files[part] != nil {
+	for _, p := range e.manifest.parts() {
+		e.total += p.file.Size
+		if e.files[p.name] != nil {
 			continue
 		}
-		from := part
-		if part == MemoryFile {
+		from := p.name
+		if from == MemoryFile {
 			from = memory
 		}
-		if e.files[part], _, err = plainfile.OpenIn(dir, from); err != nil {
+		if e.files[p.name], _, err = plainfile.OpenIn(dir, from); err != nil {
 			return broken(name, err)
 		}
 	}
@@ -130,8 +130,8 @@ func (s *Store) hashed(ctx context.Context, name string) (*Manifest, error) {
 		return nil, err
 	}
 	all := true
-	for _, f := range m.parts() {
-		all = all && f.SHA256 != ""
+	for _, p := range m.parts() {
+		all = all && p.file.SHA256 != ""
 	}
 	for _, d := range m.Drives {
 		all = all && d.File.SHA256 != ""
@@ -183,9 +183,9 @@ func (e *export) fill(archive *tar.Writer) error {
 	if _, err := archive.Write(data); err != nil {
 		return err
 	}
-	for _, part := range e.manifest.partNames() {
-		if err := e.add(archive, part, e.manifest.parts()[part]); err != nil {
-			return fmt.Errorf("%s: %w", part, err)
+	for _, p := range e.manifest.parts() {
+		if err := e.add(archive, p.name, p.file); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -39,8 +40,13 @@ var fields = map[string]func(h *Host, value string){
 	"Features":        func(h *Host, v string) { h.CPUFlags = strings.Fields(v) },
 }
 
-// ThisHost reads what this machine is.
-func ThisHost() (Host, error) {
+// ThisHost returns what this machine is. It is read once: the kernel asks every processor
+// for its part of the answer.
+func ThisHost() (Host, error) { return thisHost() }
+
+var thisHost = sync.OnceValues(readHost)
+
+func readHost() (Host, error) {
 	f, err := os.Open("/proc/cpuinfo")
 	if err != nil {
 		return Host{}, err

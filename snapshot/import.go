@@ -187,17 +187,16 @@ func (d *Draft) receive(ctx context.Context, archive *tar.Reader, m *Manifest) e
 		return err
 	}
 	defer dir.Close()
-	for _, part := range m.partNames() {
-		file := m.parts()[part]
-		h, err := next(archive, part)
+	for _, p := range m.parts() {
+		h, err := next(archive, p.name)
 		if err != nil {
 			return err
 		}
-		if h.Size != file.Size {
-			return fmt.Errorf("%s has %d bytes, and its manifest says %d", part, h.Size, file.Size)
+		if h.Size != p.file.Size {
+			return fmt.Errorf("%s has %d bytes, and its manifest says %d", p.name, h.Size, p.file.Size)
 		}
-		if err := writeSparse(ctx, dir, part, archive, file); err != nil {
-			return fmt.Errorf("%s: %w", part, noSpace(cut(err)))
+		if err := writeSparse(ctx, dir, p.name, archive, p.file); err != nil {
+			return fmt.Errorf("%s: %w", p.name, noSpace(cut(err)))
 		}
 	}
 	return nil

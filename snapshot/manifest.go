@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/smartvm/smartvm/errcode"
@@ -259,23 +260,20 @@ func checkName(name string) error {
 	return nil
 }
 
-// parts are the files of the snapshot's own, with what is known of them.
-func (m *Manifest) parts() map[string]*File {
-	parts := map[string]*File{StateFile: &m.State, MemoryFile: &m.Memory.File}
-	for i := range m.Drives {
-		if d := &m.Drives[i]; d.Copy != "" {
-			parts[d.Copy] = &d.File
-		}
-	}
-	return parts
+// part is a file of the snapshot's own, with what is known of it.
+type part struct {
+	name string
+	file *File
 }
 
-// partNames are the names of the snapshot's own files, sorted.
-func (m *Manifest) partNames() []string {
-	var names []string
-	for name := range m.parts() {
-		names = append(names, name)
+// parts are all of them, sorted by name.
+func (m *Manifest) parts() []part {
+	parts := []part{{StateFile, &m.State}, {MemoryFile, &m.Memory.File}}
+	for i := range m.Drives {
+		if d := &m.Drives[i]; d.Copy != "" {
+			parts = append(parts, part{d.Copy, &d.File})
+		}
 	}
-	slices.Sort(names)
-	return names
+	slices.SortFunc(parts, func(a, b part) int { return strings.Compare(a.name, b.name) })
+	return parts
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/smartvm/smartvm/internal/fault"
 	"github.com/smartvm/smartvm/internal/filelock"
 	"github.com/smartvm/smartvm/internal/plainfile"
+	"github.com/smartvm/smartvm/internal/stage"
 )
 
 // maxChain bounds how many diffs follow each other.
@@ -182,59 +183,9 @@ func overlay(ctx context.Context, dir *os.Root, layers []string) (err error) {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(copyData(ctx, out, in), in.Close()); err != nil {
+		if err := errors.Join(stage.Overlay(ctx, out, in), in.Close()); err != nil {
 			return err
 		}
 	}
 	return errors.Join(out.Chmod(0o400), out.Sync())
-}
-
-// pieceSize bounds one call into the kernel, and so the time until a cancelled context
-// is noticed.
-const pieceSize = 16 << 20
-
-// copyData copies what is between the holes of one file to the same places of another.
-func copyData(ctx context.Context, out, in *os.File) error {
-	for at := int64(0); ; {
-		from, err := unix.Seek(int(in.Fd()), at, unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) {
-			return nil // nothing but a hole is left
-		}
-		if err != nil {
-			return &os.PathError{Op: "seek", Path: in.Name(), Err: err}
-		}
-		to, err := unix.Seek(int(in.Fd()), from, unix.SEEK_HOLE)
-		if err != nil {
-			return &os.PathError{Op: "seek", Path: in.Name(), Err: err}
-		}
-		for at = from; at < to; {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			n, err := copyPiece(out, in, at, int(min(to-at, pieceSize)))
-			if err != nil {
-				return err
-			}
-			at += int64(n)
-		}
-	}
-}
-
-// copyPiece copies in the kernel where that can, else through memory.
-func copyPiece(out, in *os.File, at int64, size int) (int, error) {
-	from, to := at, at
-	n, err := unix.CopyFileRange(int(in.Fd()), &from, int(out.Fd()), &to, size, 0)
-	switch {
-	case err == nil && n > 0:
-		return n, nil
-	case err == nil:
-		return 0, &os.PathError{Op: "copy", Path: in.Name(), Err: errors.New("it has become shorter")}
-	case !errors.Is(err, unix.EXDEV) && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.ENOSYS):
-		return 0, &os.PathError{Op: "copy", Path: in.Name(), Err: err}
-	}
-	buf := make([]byte, min(size, 1<<20))
-	if n, err = in.ReadAt(buf, at); n == 0 {
-		return 0, err
-	}
-	return out.WriteAt(buf[:n], at)
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/digest"
 	"github.com/smartvm/smartvm/internal/filelock"
 	"github.com/smartvm/smartvm/internal/pause"
 	"github.com/smartvm/smartvm/internal/plainfile"
@@ -46,9 +47,10 @@ type Options struct {
 //
 // A snapshot appears and disappears by a rename of its whole directory.
 type Store struct {
-	opts  Options
-	space stage.Space
-	turn  sync.Mutex // of this process, before the lock of all
+	opts    Options
+	space   stage.Space
+	digests digest.Memory // of states, which are looked at for each VM of a snapshot
+	turn    sync.Mutex    // of this process, before the lock of all
 }
 
 // Open returns the store of a directory. It touches nothing on the disk.
@@ -170,6 +172,19 @@ func (s *Store) Get(name string) (*Manifest, error) {
 	}
 	defer dir.Close()
 	return read(dir, name)
+}
+
+// open returns the manifest of a snapshot, and its directory.
+func (s *Store) open(name string) (*Manifest, *os.Root, error) {
+	m, err := s.Get(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	dir, err := os.OpenRoot(s.Path(name))
+	if err != nil {
+		return nil, nil, broken(name, err)
+	}
+	return m, dir, nil
 }
 
 func read(dir *os.Root, name string) (*Manifest, error) {

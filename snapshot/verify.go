@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/errcode"
+	"github.com/smartvm/smartvm/internal/digest"
 	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
@@ -21,13 +22,9 @@ import (
 //
 // The error is INVALID_SNAPSHOT, and its Details name each file that is not what it was.
 func (s *Store) Verify(ctx context.Context, name string) (*Manifest, error) {
-	m, err := s.Get(name)
+	m, dir, err := s.open(name)
 	if err != nil {
 		return nil, err
-	}
-	dir, err := os.OpenRoot(s.Path(name))
-	if err != nil {
-		return nil, broken(name, err)
 	}
 	defer dir.Close()
 	known := *m
@@ -63,8 +60,8 @@ func (m *Manifest) prove(ctx context.Context, dir *os.Root) (faults []errcode.De
 			faults = append(faults, errcode.Detail{Field: what, Message: err.Error()})
 		}
 	}
-	for _, part := range m.partNames() {
-		blame(part, m.parts()[part].proveIn(ctx, dir, part))
+	for _, p := range m.parts() {
+		blame(p.name, p.file.proveIn(ctx, dir, p.name))
 	}
 	for i := range m.Drives {
 		if d := &m.Drives[i]; d.Copy == "" {
@@ -141,7 +138,7 @@ func (f *File) prove(ctx context.Context, in *os.File, stampOf func(fs.FileInfo)
 	case f.SHA256 == "" && stampOf(before) != f.Stamp:
 		return fmt.Errorf("%w, and its content was never hashed", errReplaced)
 	}
-	hash, err := hashAll(ctx, in, f.Size)
+	hash, err := digest.Sum(ctx, in)
 	if err != nil {
 		return err
 	}

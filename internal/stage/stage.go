@@ -236,8 +236,25 @@ func (p *Place) copyData(ctx context.Context, out *os.File, size int64, reason e
 	if err := out.Truncate(size); err != nil {
 		return "", err
 	}
-	mover := newMover(p.source.file, out)
-	for extent, err := range p.source.extents(size) {
+	return p.source.moveData(ctx, out, size, p.promise.spend)
+}
+
+// Overlay writes the data of a file, but not its holes, over the same places of another
+// one. What has been written when an error comes stays.
+func Overlay(ctx context.Context, out, layer *os.File) error {
+	in := &source{file: layer}
+	size, err := in.size()
+	if err != nil {
+		return err
+	}
+	_, err = in.moveData(ctx, out, size, func(int64) {})
+	return err
+}
+
+// moveData moves the data of the first size bytes, and tells how much of it is done.
+func (s *source) moveData(ctx context.Context, out *os.File, size int64, done func(int64)) (Method, error) {
+	mover := newMover(s.file, out)
+	for extent, err := range s.extents(size) {
 		if err != nil {
 			return "", err
 		}
@@ -249,7 +266,7 @@ func (p *Place) copyData(ctx context.Context, out *os.File, size int64, reason e
 			if err != nil {
 				return "", err
 			}
-			p.promise.spend(n)
+			done(n)
 			extent.offset += n
 			extent.length -= n
 		}
