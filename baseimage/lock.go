@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/internal/filelock"
-	"github.com/smartvm/smartvm/internal/pause"
 )
 
 // locksDir has a lock file per bundle. It lies beside the bundles, so that a
@@ -70,20 +67,8 @@ func (l *bundleLock) close() { _ = l.file.Close() }
 
 // take waits for a lock until ctx ends.
 func (l *bundleLock) take(ctx context.Context, at int64, exclusive bool) error {
-	for wait := time.Millisecond; ; wait = min(2*wait, maxPause) {
-		err := l.try(at, exclusive)
-		if !errors.Is(err, filelock.ErrLocked) {
-			return err
-		}
-		if err := pause.For(ctx, wait/2+rand.N(wait)); err != nil { //nolint:gosec // nobody gains by guessing it
-			return err
-		}
-	}
+	return filelock.Repeat(ctx, func() error { return l.try(at, exclusive) })
 }
-
-// maxPause bounds the time between two looks at a lock that somebody else holds:
-// for a download it is short, and for the processor it is long.
-const maxPause = 64 * time.Millisecond
 
 // try takes a lock, or returns [filelock.ErrLocked]. Whoever removes a bundle removes its lock
 // file too, and does so with every lock held. So a file without a name can turn up

@@ -86,10 +86,13 @@ func (p place) openLedger(ctx context.Context) (*ledger.Ledger, error) {
 	defer cancel()
 	for {
 		led, err := ledger.Open(p.networks(), p.bridge, networkKinds())
-		if !errors.Is(err, errcode.VMOwned) || pause.For(ctx, firstPause) != nil {
+		if !errors.Is(err, errcode.VMOwned) || pause.For(ctx, ghostPace) != nil {
 			return led, err
 		}
 	}
 }
 
-const ghostTimeout = 2 * time.Second
+const (
+	ghostTimeout = 2 * time.Second
+	ghostPace    = 100 * time.Microsecond
+)

@@ -4,18 +4,15 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/internal/filelock"
 	"github.com/smartvm/smartvm/internal/netlinux"
-	"github.com/smartvm/smartvm/internal/pause"
 	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
@@ -31,11 +28,6 @@ import (
 var (
 	records = filelock.Byte(0)
 	rules   = filelock.Byte(1)
-)
-
-const (
-	firstPause = 100 * time.Microsecond
-	lastPause  = 5 * time.Millisecond
 )
 
 // turns has a channel for each directory of networks, full while a goroutine of this
@@ -152,19 +144,14 @@ func (l *lock) unlock() {
 	give(&l.unlockHost)
 }
 
-// wait asks again and again, since a wait in the kernel could not be ended. The
-// pauses vary, so that two processes do not keep step.
 func (l *lock) wait(ctx context.Context, r filelock.Range, kind filelock.Kind) error {
-	for wait := firstPause; ; wait = min(2*wait, lastPause) {
-		err := filelock.Try(l.file, r, kind)
-		if !errors.Is(err, filelock.ErrLocked) {
-			if err != nil {
-				return failed(errcode.DirectoryFailed, opLock, l.file.Name(), err)
-			}
-			return nil
-		}
-		if err := pause.For(ctx, wait/2+rand.N(wait)); err != nil { //nolint:gosec // nobody gains by guessing it
-			return failed(errcode.Cancelled, opLock, l.file.Name(), err)
-		}
+	err := filelock.Wait(ctx, l.file, r, kind)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return failed(errcode.Cancelled, opLock, l.file.Name(), err)
+	default:
+		return failed(errcode.DirectoryFailed, opLock, l.file.Name(), err)
 	}
 }

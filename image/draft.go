@@ -35,7 +35,7 @@ func makeFile(ctx context.Context, dir *os.Root, name string, fill func(draft st
 	if err := sweep(dir, guard); err != nil {
 		return err
 	}
-	if err := lock(ctx, guard, filelock.Shared); err != nil {
+	if err := filelock.Wait(ctx, guard, filelock.Range{}, filelock.Shared); err != nil {
 		return err
 	}
 	if there, err := exists(dir, name); there || err != nil {

@@ -86,7 +86,7 @@ func claimRelease(ctx context.Context, bin *os.Root, r Release) (*os.File, error
 	if err != nil {
 		return nil, err
 	}
-	if err := lock(ctx, f, filelock.Exclusive); err != nil {
+	if err := filelock.Wait(ctx, f, filelock.Range{}, filelock.Exclusive); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil

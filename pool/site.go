@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,7 +16,6 @@ import (
 	"github.com/smartvm/smartvm/internal/fault"
 	"github.com/smartvm/smartvm/internal/filelock"
 	"github.com/smartvm/smartvm/internal/ledger"
-	"github.com/smartvm/smartvm/internal/pause"
 	"github.com/smartvm/smartvm/internal/plainfile"
 	"github.com/smartvm/smartvm/internal/privdir"
 )
@@ -126,11 +124,6 @@ func (s *site) makeDirs() error {
 	return private.Close()
 }
 
-const (
-	firstPause = time.Millisecond
-	lastPause  = 50 * time.Millisecond
-)
-
 // tryLock waits for the lock. It reports false if whoever had it has removed the
 // directory with the last pool, so that the lock excludes nobody.
 func (s *site) tryLock(ctx context.Context) (held bool, err error) {
@@ -142,17 +135,10 @@ func (s *site) tryLock(ctx context.Context) (held bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	for wait := firstPause; ; wait = min(2*wait, lastPause) {
-		err = filelock.Try(f, filelock.Range{}, filelock.Exclusive)
-		if !errors.Is(err, filelock.ErrLocked) {
-			break
-		}
-		if err = pause.For(ctx, wait); err != nil {
+	if err := filelock.Wait(ctx, f, filelock.Range{}, filelock.Exclusive); err != nil {
+		if ctx.Err() != nil {
 			err = failed(errcode.Cancelled, "wait for lock", path, err)
-			break
 		}
-	}
-	if err != nil {
 		return false, errors.Join(err, f.Close())
 	}
 	mine, err := f.Stat()

@@ -82,7 +82,7 @@ func (s *site) open(ctx context.Context, u User) (*ledger.Ledger, error) {
 	defer cancel()
 	for {
 		led, err := ledger.Open(s.state(), u.key(), kinds())
-		if !errors.Is(err, errcode.VMOwned) || pause.For(ctx, firstPause) != nil {
+		if !errors.Is(err, errcode.VMOwned) || pause.For(ctx, time.Millisecond) != nil {
 			return led, err
 		}
 	}

@@ -45,7 +45,7 @@ func (s *Store) merged(ctx context.Context, m *Manifest) (string, error) {
 		return "", err
 	}
 	defer lock.Close()
-	if err := await(ctx, lock); err != nil {
+	if err := filelock.Wait(ctx, lock, filelock.Range{}, filelock.Exclusive); err != nil {
 		return "", err
 	}
 	defer func() { _ = filelock.Release(lock, filelock.Range{}) }()

@@ -11,12 +11,10 @@ import (
 	"slices"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/internal/digest"
 	"github.com/smartvm/smartvm/internal/filelock"
-	"github.com/smartvm/smartvm/internal/pause"
 	"github.com/smartvm/smartvm/internal/plainfile"
 	"github.com/smartvm/smartvm/internal/privdir"
 	"github.com/smartvm/smartvm/internal/stage"
@@ -101,23 +99,10 @@ func (s *Store) change(ctx context.Context, do func(dir *os.Root) error) error {
 		return err
 	}
 	defer lock.Close()
-	if err := await(ctx, lock); err != nil {
+	if err := filelock.Wait(ctx, lock, filelock.Range{}, filelock.Exclusive); err != nil {
 		return err
 	}
 	return do(dir)
-}
-
-// await takes the lock of a file.
-func await(ctx context.Context, lock *os.File) error {
-	for wait := 100 * time.Microsecond; ; wait = min(2*wait, 10*time.Millisecond) {
-		err := filelock.Try(lock, filelock.Range{}, filelock.Exclusive)
-		if !errors.Is(err, filelock.ErrLocked) {
-			return err
-		}
-		if err := pause.For(ctx, wait); err != nil {
-			return err
-		}
-	}
 }
 
 // look opens the store to read. Without one the error matches fs.ErrNotExist.

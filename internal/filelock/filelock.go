@@ -8,11 +8,16 @@
 package filelock
 
 import (
+	"context"
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/pause"
 )
 
 // ErrLocked is matched by the error of [Try] about a lock that somebody else holds.
@@ -45,6 +50,32 @@ func Try(f *os.File, r Range, kind Kind) error {
 		return ErrLocked
 	}
 	return err
+}
+
+// The pauses of a wait: first short, for locks that are held while little happens, then
+// longer. Each varies, so that two who wait do not keep step.
+const (
+	firstPause = 100 * time.Microsecond
+	lastPause  = 5 * time.Millisecond
+)
+
+// Wait is Try, but asks again until it gets the lock or ctx ends, which is its cause: a
+// wait in the kernel could not be ended.
+func Wait(ctx context.Context, f *os.File, r Range, kind Kind) error {
+	return Repeat(ctx, func() error { return Try(f, r, kind) })
+}
+
+// Repeat calls try, which takes a lock in a way of its own, as Wait does: until its error
+// matches [ErrLocked] no more, or ctx ends.
+func Repeat(ctx context.Context, try func() error) error {
+	for wait := firstPause; ; wait = min(2*wait, lastPause) {
+		if err := try(); !errors.Is(err, ErrLocked) {
+			return err
+		}
+		if err := pause.For(ctx, wait/2+rand.N(wait)); err != nil { //nolint:gosec // nobody gains by guessing it
+			return err
+		}
+	}
 }
 
 // Release gives a lock back. It is no error if there is none.

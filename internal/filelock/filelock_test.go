@@ -1,6 +1,7 @@
 package filelock_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -82,5 +83,33 @@ func TestLockIsTurnedAskedAboutAndReleased(t *testing.T) {
 	}
 	if err := filelock.Try(a, filelock.Range{}, filelock.Exclusive); err != nil {
 		t.Errorf("closed: %v", err)
+	}
+}
+
+func TestWaitTakesALockThatIsGivenBackOrEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	a, b := opens(t)
+	if err := filelock.Try(a, filelock.Range{}, filelock.Exclusive); err != nil {
+		t.Fatal(err)
+	}
+	reason := errors.New("no more patience")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	asked := 0
+	err := filelock.Repeat(ctx, func() error {
+		if asked++; asked == 3 {
+			cancel(reason)
+		}
+		return filelock.Try(b, filelock.Range{}, filelock.Shared)
+	})
+	if !errors.Is(err, reason) || asked != 3 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+	got := make(chan error, 1)
+	go func() { got <- filelock.Wait(t.Context(), b, filelock.Range{}, filelock.Shared) }()
+	if err := filelock.Release(a, filelock.Range{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-got; err != nil {
+		t.Error(err)
 	}
 }

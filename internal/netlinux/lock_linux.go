@@ -3,15 +3,13 @@ package netlinux
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"os"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/errcode"
-	"github.com/smartvm/smartvm/internal/pause"
+	"github.com/smartvm/smartvm/internal/filelock"
 )
 
 // lockPath is what all smartvm processes of a network namespace lock. The kernel
@@ -21,11 +19,6 @@ import (
 // cache of routes.) Processes that see the namespace through different mounts of
 // /proc, as in a container, do not exclude each other.
 const lockPath = "/proc/sys/net/ipv4/route/flush"
-
-const (
-	firstPause = 200 * time.Microsecond
-	lastPause  = 5 * time.Millisecond
-)
 
 // turn is held by the goroutine that tries to get the lock or has it, so that one
 // of each process asks the kernel, and the others wait without asking.
@@ -56,25 +49,21 @@ func (h *Host) Lock(ctx context.Context) (unlock func(), err error) {
 	}), nil
 }
 
-// lock asks again and again: a wait in the kernel could not be ended. The pauses
-// vary, so that two processes do not keep step.
 func lock(ctx context.Context) (*os.File, error) {
 	f, err := os.OpenFile(lockPath, os.O_WRONLY, 0)
 	if err != nil {
 		return nil, err
 	}
-	for wait := firstPause; ; wait = min(2*wait, lastPause) {
+	err = filelock.Repeat(ctx, func() error {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			err = pause.For(ctx, wait/2+rand.N(wait/2)) //nolint:gosec // chance, no secret
-			if err == nil {
-				continue
-			}
+			return filelock.ErrLocked
 		}
-		if err != nil {
-			_ = f.Close()
-			return nil, err
-		}
-		return f, nil
+		return err
+	})
+	if err != nil {
+		_ = f.Close()
+		return nil, err
 	}
+	return f, nil
 }

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/smartvm/smartvm/internal/filelock"
-	"github.com/smartvm/smartvm/internal/pause"
 )
 
 // Names in the store that are no entries.
@@ -25,7 +24,6 @@ const (
 )
 
 const (
-	lockPace = 50 * time.Millisecond
 	// idle is how long an entry is kept after its last use, and a directory of somebody
 	// who may have been killed. No lab runs that long, so that nobody needs a lock to
 	// use one.
@@ -95,19 +93,10 @@ func (s *Store) lock(ctx context.Context) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	for {
-		err := filelock.Try(f, filelock.Range{}, filelock.Exclusive)
-		if errors.Is(err, filelock.ErrLocked) {
-			err = pause.For(ctx, lockPace)
-			if err == nil {
-				continue
-			}
-		}
-		if err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
-		return f, nil
+	if err := filelock.Wait(ctx, f, filelock.Range{}, filelock.Exclusive); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
+	return f, nil
 }
 
 // Newest returns the entry of the kind that was used last, "" if there is none. That
