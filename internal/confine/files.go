@@ -3,6 +3,7 @@ package confine
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"slices"
 	"strconv"
@@ -54,10 +55,14 @@ type view struct {
 // apart: a path in another mount namespace looks like any other.
 func (r *Report) readMounts(ctx context.Context, dir proc.Dir) error {
 	text, err := dir.Read("mountinfo", listSize)
-	if hidden(err) {
+	switch {
+	case hidden(err):
 		return nil
-	}
-	if err != nil {
+	case errors.Is(err, unix.EINVAL):
+		// Of a process that is ending: it has left its namespace (mounts_open_common in
+		// fs/proc_namespace.c).
+		return unix.ESRCH
+	case err != nil:
 		return err
 	}
 	mounts, err := mountinfo.Parse(bytes.NewReader(text))
