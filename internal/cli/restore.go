@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -34,11 +33,10 @@ release of Firecracker. What does not fit is said before anything is made.`,
   smartvm restore warm --lazy
   smartvm restore warm --track-dirty-pages --detach`,
 		Args: func(cmd *cobra.Command, args []string) error {
+			if err := oneSnapshot(cmd, args); err != nil {
+				return err
+			}
 			switch {
-			case len(args) == 0:
-				return fmt.Errorf("the name of a snapshot is missing: %s", cmd.UseLine())
-			case len(args) > 1:
-				return tooMany(cmd, args[1])
 			case cmd.Flags().Changed("json") && !detach:
 				return errors.New("--json needs --detach: in the foreground only the guest's output is printed")
 			case o.Paused && !detach:

@@ -43,6 +43,14 @@ func (a *app) completeSnapshots(most int) cobra.CompletionFunc {
 	})
 }
 
+// oneSnapshot is for commands that take the name of one.
+func oneSnapshot(cmd *cobra.Command, names []string) error {
+	if len(names) > 1 {
+		return tooMany(cmd, names[1])
+	}
+	return someSnapshots(cmd, names)
+}
+
 // someSnapshots is for commands that take names of snapshots.
 func someSnapshots(cmd *cobra.Command, names []string) error {
 	if len(names) == 0 {

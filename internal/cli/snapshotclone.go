@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"os"
 	"strings"
@@ -32,15 +31,10 @@ keys. Outside, each has an address of its own, which is translated.`,
   smartvm snapshot clone warm -n 20 --name worker --json
   smartvm snapshot clone warm -n 5 --paused`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			switch {
-			case len(args) == 0:
-				return fmt.Errorf("the name of a snapshot is missing: %s", cmd.UseLine())
-			case len(args) > 1:
-				return tooMany(cmd, args[1])
-			case o.ID != "":
-				return validName(o.ID)
+			if err := oneSnapshot(cmd, args); err != nil || o.ID == "" {
+				return err
 			}
-			return nil
+			return validName(o.ID)
 		},
 		ValidArgsFunction: a.completeSnapshots(1),
 	}

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 
@@ -32,15 +31,11 @@ its keys and passwords, and is not encrypted.`,
   smartvm snapshot export warm --drives | ssh other smartvm snapshot import
   smartvm snapshot export warm | age -r KEY >warm.snapshot.age`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			switch {
-			case len(args) == 0:
-				return fmt.Errorf("the name of a snapshot is missing: %s", cmd.UseLine())
-			case len(args) > 1:
-				return tooMany(cmd, args[1])
-			case path == "" && a.terminal:
-				return errors.New("standard output is a terminal: name a file with -o, or a pipe")
+			err := oneSnapshot(cmd, args)
+			if err == nil && path == "" && a.terminal {
+				err = errors.New("standard output is a terminal: name a file with -o, or a pipe")
 			}
-			return nil
+			return err
 		},
 		ValidArgsFunction: a.completeSnapshots(1),
 		RunE: a.with(func(ctx context.Context, m *smartvm.Manager, args []string) error {

@@ -2,10 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -34,12 +30,6 @@ another disk: verify proves that they are the same.`,
 	return cmd
 }
 
-// snapshotVerdict is what snapshot verify prints about one snapshot.
-type snapshotVerdict struct {
-	Name    string           `json:"name"`
-	Damaged []errcode.Detail `json:"damaged,omitempty"`
-}
-
 func (a *app) verifySnapshots(ctx context.Context, m *smartvm.Manager, names []string) error {
 	if len(names) == 0 {
 		all, err := m.Snapshots().List()
@@ -50,58 +40,20 @@ func (a *app) verifySnapshots(ctx context.Context, m *smartvm.Manager, names []s
 			names = append(names, s.Name)
 		}
 	}
-	slices.Sort(names)
-	verdicts := []snapshotVerdict{}
-	var damaged []string
-	var errs []error
-	for _, name := range slices.Compact(names) {
-		v, err := verifySnapshot(ctx, m, name)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if len(v.Damaged) > 0 {
-			damaged = append(damaged, name)
-		}
-		verdicts = append(verdicts, v)
-		if !a.asJSON {
-			errs = append(errs, a.print(v.String()))
-		}
-	}
-	if a.asJSON {
-		errs = append(errs, a.printJSON(verdicts))
-	}
-	if len(damaged) > 0 {
-		errs = append(errs, &smartvm.Error{
-			Code: errcode.InvalidSnapshot, Op: "verify snapshots", Err: errors.New("damaged: " + strings.Join(damaged, ", ")),
-			Hint: fmt.Sprintf("put shared drives back, or import it again: smartvm snapshot rm %s", damaged[0]),
-		})
-	}
-	return errors.Join(errs...)
-}
-
-func verifySnapshot(ctx context.Context, m *smartvm.Manager, name string) (snapshotVerdict, error) {
-	v := snapshotVerdict{Name: name}
-	_, err := m.Snapshots().Verify(ctx, name)
-	e, ok := errors.AsType[*smartvm.Error](err)
-	if !ok || e.Code != errcode.InvalidSnapshot {
-		return v, err
-	}
-	v.Damaged = e.Details
-	if len(v.Damaged) == 0 {
-		v.Damaged = []errcode.Detail{{Message: causeOf(e).Error()}}
-	}
-	return v, nil
-}
-
-// String returns a line: "warm: ok", or what is damaged.
-func (v snapshotVerdict) String() string {
-	if len(v.Damaged) == 0 {
-		return v.Name + ": ok\n"
-	}
-	texts := make([]string, len(v.Damaged))
-	for i, d := range v.Damaged {
-		texts[i] = strings.ReplaceAll(d.String(), "\n", "; ")
-	}
-	return v.Name + ": damaged: " + strings.Join(texts, "; ") + "\n"
+	return a.verify(ctx, names, verification{
+		op: "verify snapshots", damaged: errcode.InvalidSnapshot,
+		hint: func(name string) string {
+			return "put shared drives back, or import it again: smartvm snapshot rm " + name
+		},
+		verify: func(ctx context.Context, name string) error {
+			_, err := m.Snapshots().Verify(ctx, name)
+			return err
+		},
+		object: func(name string, damaged []errcode.Detail) any {
+			return struct {
+				Name    string           `json:"name"`
+				Damaged []errcode.Detail `json:"damaged,omitempty"`
+			}{name, damaged}
+		},
+	})
 }
