@@ -75,8 +75,8 @@ func (r *report) jailOne(ctx context.Context, l *lab, opts *options) error {
 		markers := column(samples[i], marker)
 		r.Jail = append(r.Jail, JailResult{
 			Arm: a.name, What: a.what, Marker: summarise(markers),
-			Started: trimmedMean(column(samples[i], func(s sample) float64 { return milliseconds(s.started) })),
-			CPU:     trimmedMean(column(samples[i], func(s sample) float64 { return milliseconds(s.cpu) })),
+			Started: trimmedMean(column(samples[i], started)),
+			CPU:     trimmedMean(column(samples[i], cpuTime)),
 			Raw:     ratio(markers, raw), Overhead: difference(markers, floor),
 		})
 	}
@@ -89,7 +89,6 @@ func (r *report) jailCrowd(ctx context.Context, l *lab, opts *options) error {
 	if err != nil {
 		return err
 	}
-	boot := func(s fleetSample) float64 { return milliseconds(s.boot) }
 	spoke := func(q float64) func(fleetSample) float64 {
 		return func(s fleetSample) float64 {
 			return quantile(column(s.spoke, milliseconds), q)
@@ -99,9 +98,9 @@ func (r *report) jailCrowd(ctx context.Context, l *lab, opts *options) error {
 		boots, medians, tails := column(samples[i], boot), column(samples[i], spoke(0.5)), column(samples[i], spoke(0.99))
 		r.Crowd = append(r.Crowd, CrowdResult{
 			Arm: a.name, What: a.what, Rounds: len(boots), VMs: opts.crowd,
-			PerSecond: float64(opts.crowd) * 1000 / trimmedMean(boots), Rate: ratio(column(samples[0], boot), boots),
+			PerSecond: perSecond(opts.crowd, boots), Rate: ratio(column(samples[0], boot), boots),
 			Median: interval(medians), P99: interval(tails), Tail: ratio(tails, medians),
-			CPU: trimmedMean(column(samples[i], func(s fleetSample) float64 { return milliseconds(s.bootCPU) / float64(opts.crowd) })),
+			CPU: bootCPU(samples[i], opts.crowd),
 		})
 	}
 	return nil

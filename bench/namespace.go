@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 
 	"github.com/smartvm/smartvm/internal/proc"
@@ -24,7 +23,7 @@ func (n *namespace) close() error { return n.file.Close() }
 func (n *namespace) do(f func() error) error {
 	return proc.OnThread(func() error {
 		if err := proc.EnterNetwork(n.file); err != nil {
-			return fmt.Errorf("enter a network namespace: %w", err)
+			return err
 		}
 		return f()
 	})

@@ -63,11 +63,10 @@ func (r *report) restoreOne(ctx context.Context, l *lab, opts *options) error {
 	if err != nil {
 		return err
 	}
-	started := func(s sample) float64 { return milliseconds(s.started) }
 	for i, a := range arms {
 		r.Restore = append(r.Restore, RestoreResult{
 			Arm: a.name, What: a.what, Heard: summarise(column(samples[i], marker)), Started: trimmedMean(column(samples[i], started)),
-			CPU: trimmedMean(column(samples[i], func(s sample) float64 { return milliseconds(s.cpu) })),
+			CPU: trimmedMean(column(samples[i], cpuTime)),
 			Raw: ratio(column(samples[i], started), column(samples[0], started)),
 		})
 	}
@@ -80,13 +79,12 @@ func (r *report) cloneMany(ctx context.Context, l *lab, opts *options) error {
 	if err != nil {
 		return err
 	}
-	boot := func(s fleetSample) float64 { return milliseconds(s.boot) }
 	for i, a := range arms {
 		boots := column(samples[i], boot)
 		r.Clones = append(r.Clones, CloneResult{
 			Arm: a.name, What: a.what, Rounds: len(boots), VMs: opts.crowd,
-			PerSecond: float64(opts.crowd) * 1000 / trimmedMean(boots), Rate: ratio(column(samples[0], boot), boots),
-			CPU: trimmedMean(column(samples[i], func(s fleetSample) float64 { return milliseconds(s.bootCPU) / float64(opts.crowd) })),
+			PerSecond: perSecond(opts.crowd, boots), Rate: ratio(column(samples[0], boot), boots),
+			CPU: bootCPU(samples[i], opts.crowd),
 		})
 	}
 	return nil

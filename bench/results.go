@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os/exec"
 	"slices"
-	"time"
 )
 
 // column takes one number out of each sample.
@@ -17,7 +16,18 @@ func column[S any](samples []S, of func(S) float64) []float64 {
 	return out
 }
 
-func marker(s sample) float64 { return milliseconds(s.marker) }
+func marker(s sample) float64    { return milliseconds(s.marker) }
+func started(s sample) float64   { return milliseconds(s.started) }
+func cpuTime(s sample) float64   { return milliseconds(s.cpu) }
+func boot(s fleetSample) float64 { return milliseconds(s.boot) }
+
+// perSecond is how many VMs a fleet of so many has started each second.
+func perSecond(vms int, boots []float64) float64 { return float64(vms) * 1000 / trimmedMean(boots) }
+
+// bootCPU is what the start of one VM of a fleet has cost this process.
+func bootCPU(samples []fleetSample, vms int) float64 {
+	return trimmedMean(column(samples, func(s fleetSample) float64 { return milliseconds(s.bootCPU) / float64(vms) }))
+}
 
 // one runs the arms that start one VM. The floor is always among them.
 func (r *report) one(ctx context.Context, l *lab, opts *options) error {
@@ -42,8 +52,8 @@ func (r *report) one(ctx context.Context, l *lab, opts *options) error {
 		markers := column(samples[i], marker)
 		result := OneResult{
 			Arm: a.name, What: a.what, Marker: summarise(markers),
-			Started: trimmedMean(column(samples[i], func(s sample) float64 { return milliseconds(s.started) })),
-			CPU:     trimmedMean(column(samples[i], func(s sample) float64 { return milliseconds(s.cpu) })),
+			Started: trimmedMean(column(samples[i], started)),
+			CPU:     trimmedMean(column(samples[i], cpuTime)),
 			Floor:   ratio(markers, column(samples[0], marker)),
 		}
 		if fair >= 0 {
@@ -63,19 +73,17 @@ func (r *report) fleets(ctx context.Context, l *lab, opts *options) error {
 	if err != nil {
 		return err
 	}
-	boot := func(s fleetSample) float64 { return milliseconds(s.boot) }
 	stop := func(s fleetSample) float64 { return milliseconds(s.stop) }
-	perVM := func(d time.Duration) float64 { return milliseconds(d) / float64(opts.fleet) }
 	for i, a := range arms {
 		boots, stops := column(samples[i], boot), column(samples[i], stop)
 		r.Fleet = append(r.Fleet, FleetResult{
 			Arm: a.name, What: a.what, Rounds: len(boots), VMs: opts.fleet,
-			PerSecond: float64(opts.fleet) * 1000 / trimmedMean(boots),
+			PerSecond: perSecond(opts.fleet, boots),
 			Rate:      ratio(column(samples[0], boot), boots), // rates are inverse to times
-			CPU:       trimmedMean(column(samples[i], func(s fleetSample) float64 { return perVM(s.bootCPU) })),
+			CPU:       bootCPU(samples[i], opts.fleet),
 			PeakMiB:   slices.Max(column(samples[i], func(s fleetSample) float64 { return s.peakMiB })),
 			Stop:      summarise(stops), StopRatio: ratio(stops, column(samples[0], stop)),
-			StopCPU: trimmedMean(column(samples[i], func(s fleetSample) float64 { return perVM(s.stopCPU) })),
+			StopCPU: trimmedMean(column(samples[i], func(s fleetSample) float64 { return milliseconds(s.stopCPU) / float64(opts.fleet) })),
 		})
 	}
 	return nil

@@ -79,7 +79,7 @@ func startIn(t *testing.T, ns *os.File) *proc.Process {
 	defer null.Close()
 	process, err := proc.Start(proc.Spec{
 		Path: hosttest.Path(t, "sleep"), Args: []string{"60"}, Stdin: null, Stdout: null, Stderr: null,
-		Isolate: func() error { return unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET) },
+		Isolate: func() error { return proc.EnterNetwork(ns) },
 	})
 	try(t, err)
 	t.Cleanup(func() {

@@ -80,8 +80,8 @@ func (n *Namespace) Do(f func() error) error {
 		return proc.OnThread(f)
 	}
 	return proc.OnThread(func() error {
-		if err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("enter the namespace: %w", err)
+		if err := proc.EnterNetwork(n.file); err != nil {
+			return err
 		}
 		return f()
 	})
