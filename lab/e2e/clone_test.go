@@ -2,8 +2,6 @@ package e2e_test
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"os"
 	"strings"
 	"testing"
@@ -91,8 +89,9 @@ func (w *world) liveAlone(vm *smartvm.VM, asks bool, more func(*guest.Guest)) {
 	if !strings.HasPrefix(string(text), id+"\n") {
 		t.Errorf("the drive of %s has %.16q", id, text)
 	}
-	if got := w.fetch(vm.TAPs()[0].Addr.Addr().String(), "/name"); got != id {
-		t.Errorf("at the address of %s answers %q", id, got)
+	page := fetch(t, w.host, vm.TAPs()[0].Addr.Addr().String()+":80", "/name")
+	if _, body, _ := strings.Cut(page, "\r\n\r\n"); strings.TrimSpace(body) != id {
+		t.Errorf("at the address of %s answers %q", id, page)
 	}
 	if asks {
 		p := probe{"tcp", exampleIP + ":81"}
@@ -103,19 +102,4 @@ func (w *world) liveAlone(vm *smartvm.VM, asks bool, more func(*guest.Guest)) {
 	if more != nil {
 		more(g)
 	}
-}
-
-// fetch gets a page of a guest's server.
-func (w *world) fetch(addr, path string) string {
-	t := w.t
-	t.Helper()
-	conn := w.host.Open(t, "tcp", addr+":80")
-	defer conn.Close()
-	must(t, conn.SetDeadline(time.Now().Add(patience)))
-	_, err := fmt.Fprintf(conn, "GET %s HTTP/1.0\r\n\r\n", path)
-	must(t, err)
-	page, err := io.ReadAll(conn)
-	must(t, err)
-	_, body, _ := strings.Cut(string(page), "\r\n\r\n")
-	return strings.TrimSpace(body)
 }

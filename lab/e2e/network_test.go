@@ -116,16 +116,23 @@ func serve(t *testing.T, g *guest.Guest) {
 // wantVisitor wants the guest's server to be reached, and to see who asks.
 func wantVisitor(t *testing.T, from *nettest.Namespace, to, seen string) {
 	t.Helper()
+	page := fetch(t, from, to, visitorPath)
+	if lines := strings.Fields(page); len(lines) == 0 || lines[len(lines)-1] != seen {
+		t.Errorf("%s tells %q, want that it was %s", to, page, seen)
+	}
+}
+
+// fetch gets a page of a guest's server, with its head.
+func fetch(t *testing.T, from *nettest.Namespace, to, path string) string {
+	t.Helper()
 	conn := from.Open(t, "tcp", to)
 	defer conn.Close()
 	must(t, conn.SetDeadline(time.Now().Add(patience)))
-	_, err := fmt.Fprintf(conn, "GET %s HTTP/1.0\r\n\r\n", visitorPath)
+	_, err := fmt.Fprintf(conn, "GET %s HTTP/1.0\r\n\r\n", path)
 	must(t, err)
 	page, err := io.ReadAll(conn)
 	must(t, err)
-	if lines := strings.Fields(string(page)); len(lines) == 0 || lines[len(lines)-1] != seen {
-		t.Errorf("%s tells %q, want that it was %s", to, page, seen)
-	}
+	return string(page)
 }
 
 // resolver starts a name server in the internet that knows one name. It tells who asks.
