@@ -61,7 +61,7 @@ func (l *launch) spawnAgain(ctx context.Context) (*proc.Process, error) {
 	}
 	defer null.Close()
 	args := []string{"--api-sock", files.Inside(roleSocket), "--log-path", files.Inside(againLog)}
-	return l.runFirecracker(ctx, roleFirecracker+" asked again", files, args, proc.Spec{Stdin: stdin, Stdout: null, Stderr: null})
+	return l.runFirecracker(ctx, roleFirecracker+" asked again", files, args, proc.Spec{Dir: v.Dir(), Stdin: stdin, Stdout: null, Stderr: null})
 }
 
 // filesAgain returns the files of the second Firecracker: those of the first, but for

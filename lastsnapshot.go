@@ -1,7 +1,6 @@
 package smartvm
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -37,11 +36,15 @@ func (v *VM) rememberSnapshot(last *lastSnapshot) error {
 // findBase finds the snapshot that a diff follows.
 func (c *capture) findBase(ctx context.Context) error {
 	v := c.vm
-	if untracked, err := v.tracksDirtyPages(ctx, c.client); err != nil || untracked != nil {
-		return cmp.Or(err, untracked)
+	config, err := c.client.MachineConfig(ctx)
+	if err == nil {
+		err = v.tracksDirtyPages(config)
+	}
+	if err != nil {
+		return err
 	}
 	var base lastSnapshot
-	err := readJSON(filepath.Join(v.Dir(), lastSnapshotName), &base)
+	err = readJSON(filepath.Join(v.Dir(), lastSnapshotName), &base)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &Error{
 			Code: errcode.InvalidConfig, Op: string(opSnapshot), Subject: string(v.id), Err: errors.New("a diff needs a snapshot that it follows, and this VM has none"),

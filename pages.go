@@ -71,13 +71,13 @@ func (l *launch) startPageServer() error {
 
 // noPageServer is why the memory can't be served page by page.
 func (l *launch) noPageServer() error {
-	switch machine := l.vm.config.MachineConfig; {
+	switch {
 	case len(l.vm.manager.opts.PageServer) == 0:
 		return errors.New("the manager has no page server (Options.PageServer)")
 	case l.binary.Version.Compare(guardedPages) < 0:
 		return &Error{Code: errcode.HostUnsupported, Op: "restore lazily", Err: errors.New("before v1.12 Firecracker hangs when its page server ends")}
 	default:
-		return pager.Available(machine != nil && machine.HugePages != "" && machine.HugePages != "None")
+		return pager.Available(l.vm.config.HugePages())
 	}
 }
 

@@ -51,7 +51,7 @@ type stageJob struct {
 func makePlan(given *vmconfig.Config, dir string, persist bool, j *jail.Jail) (*plan, error) {
 	p := &plan{config: given.Clone(), body: bodyLimit(given), files: jail.Table{Jail: j}}
 	if j == nil {
-		p.files.Links = filepath.Join(dir, linksName)
+		p.files.Links = dir
 	}
 	if _, err := p.files.Add(roleSocket, filepath.Join(dir, socketName), 0); err != nil {
 		return nil, err
@@ -118,9 +118,6 @@ func staged(d vmconfig.Drive, persist bool) bool {
 		return !d.IsReadOnly && !persist
 	}
 }
-
-// linksName is the working directory of a Firecracker without a jail.
-const linksName = "files"
 
 // access is what Firecracker does with a file.
 func (p *plan) access(at vmconfig.Path) jail.Access {

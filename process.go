@@ -90,7 +90,7 @@ func (l *launch) spawn(ctx context.Context) error {
 	if err := l.startPageServer(); err != nil {
 		return err
 	}
-	process, err := l.runFirecracker(ctx, roleFirecracker, &l.plan.files, args, proc.Spec{Stdin: ends.In, Stdout: ends.Out, Stderr: stderr})
+	process, err := l.runFirecracker(ctx, roleFirecracker, &l.plan.files, args, proc.Spec{Dir: v.Dir(), Stdin: ends.In, Stdout: ends.Out, Stderr: stderr})
 	if process == nil {
 		return err
 	}
@@ -116,7 +116,6 @@ func (l *launch) runFirecracker(ctx context.Context, role string, files *jail.Ta
 		spec.Cgroup = dir
 	}
 	if files.Jail == nil {
-		spec.Dir = files.Links
 		if l.netns != nil {
 			spec.Isolate = func() error { return proc.EnterNetwork(l.netns) }
 		}
@@ -127,7 +126,7 @@ func (l *launch) runFirecracker(ctx context.Context, role string, files *jail.Ta
 	if err != nil {
 		return nil, err
 	}
-	spec.Dir, entrance.Network = l.vm.Dir(), l.netns
+	entrance.Network = l.netns
 	defer func() { _ = entrance.Close() }()
 	spec.Path, spec.Isolate, spec.Restricted = l.jailer, entrance.Isolate, true
 	limits := jail.Limits{}

@@ -1,7 +1,6 @@
 package smartvm
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"path/filepath"
@@ -66,26 +65,28 @@ func absolute(paths ...*string) error {
 // canDiff asks Firecracker whether it tracks dirty pages: the config does not tell
 // for a VM from a snapshot, and only who loaded that knows what it said.
 func (v *VM) canDiff(ctx context.Context) error {
-	var untracked error
+	var config firecracker.MachineConfig
 	err := v.call(ctx, opCreateSnapshot, func(ctx context.Context, c *firecracker.Client) (err error) {
-		untracked, err = v.tracksDirtyPages(ctx, c)
+		config, err = c.MachineConfig(ctx)
 		return err
 	})
-	return cmp.Or(err, untracked)
+	if err != nil {
+		return err
+	}
+	return v.tracksDirtyPages(config)
 }
 
-// tracksDirtyPages returns why a diff is impossible, if it is.
-func (v *VM) tracksDirtyPages(ctx context.Context, c *firecracker.Client) (untracked, err error) {
-	config, err := c.MachineConfig(ctx)
-	if err != nil || config.TrackDirtyPages {
-		return nil, err
+// tracksDirtyPages is an error where a diff is impossible.
+func (v *VM) tracksDirtyPages(config firecracker.MachineConfig) error {
+	if config.TrackDirtyPages {
+		return nil
 	}
 	return &Error{
 		Code: errcode.InvalidConfig, Op: string(opCreateSnapshot), Subject: string(v.id),
 		Err: errors.New("a diff snapshot needs to know which pages have changed, and this VM was started without"),
 		Hint: "set machine-config.track_dirty_pages before the start, or track_dirty_pages (until v1.12 enable_diff_snapshots) " +
 			"when its snapshot is loaded; or take a full snapshot",
-	}, nil
+	}
 }
 
 // LoadSnapshot loads a snapshot into a VM that Launch has prepared. It is

@@ -172,7 +172,10 @@ func errTaken(id string) error {
 // fill puts what Firecracker needs into the directory.
 func (l *launch) fill(ctx context.Context) (err error) {
 	v := l.vm
-	if err := errors.Join(l.pinImages(ctx), l.pinSnapshot(ctx)); err != nil {
+	if err := l.pinImages(ctx); err != nil {
+		return err
+	}
+	if err := l.pinSnapshot(ctx); err != nil {
 		return err
 	}
 	if err := l.leaseUser(); err != nil {

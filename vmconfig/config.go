@@ -85,7 +85,8 @@ func (c *Config) memMiB() int {
 	return c.MachineConfig.MemSizeMiB
 }
 
-func (c *Config) hugePages() bool {
+// HugePages reports whether the guest's memory consists of huge pages.
+func (c *Config) HugePages() bool {
 	m := c.MachineConfig
 	return m != nil && m.HugePages != "" && m.HugePages != "None"
 }

@@ -72,7 +72,7 @@ func (f *faults) machine(c *Config) {
 	}
 	f.between("machine-config.mem_size_mib", m.MemSizeMiB, 1, maxMemMiB)
 	f.oneOf("machine-config.huge_pages", m.HugePages, "None", "2M", "Transparent")
-	if c.hugePages() && m.MemSizeMiB%2 == 1 {
+	if c.HugePages() && m.MemSizeMiB%2 == 1 {
 		f.Add("machine-config.mem_size_mib", "%d is not even, as huge_pages needs", m.MemSizeMiB)
 	}
 	f.oneOf("machine-config.cpu_template", m.CPUTemplate, "None", "C3", "T2", "T2S", "T2CL", "T2A", "V1N1")

@@ -28,7 +28,7 @@ func (c *Config) CheckVersion(v firecracker.Version) error {
 		}
 	}
 	// v1.12.1 refuses the balloon: "huge pages support is incompatible with memory ballooning".
-	if c.Balloon != nil && c.hugePages() && v.Compare(firecracker.Version{Major: 1, Minor: 14}) < 0 {
+	if c.Balloon != nil && c.HugePages() && v.Compare(firecracker.Version{Major: 1, Minor: 14}) < 0 {
 		f.Add("balloon", "together with huge_pages needs v1.14.0 or newer")
 	}
 	if len(f.Details) == 0 {

@@ -49,7 +49,7 @@ func (f *faults) warnMachine(c *Config) {
 	if c.Limits != nil && c.Limits.MemoryMiB > 0 && m.HugePages == "2M" {
 		f.Add("limits.memory_mib", "does not count the guest's memory, which is in huge pages")
 	}
-	if m.TrackDirtyPages && c.hugePages() {
+	if m.TrackDirtyPages && c.HugePages() {
 		f.Add("machine-config.track_dirty_pages", "undoes the gain of huge_pages")
 	}
 }

@@ -6,23 +6,18 @@ import (
 	"path/filepath"
 )
 
-// MakeLinks makes the directory of a table without a jail, and the links in it.
+// MakeLinks makes the links of a table without a jail.
 func (t *Table) MakeLinks() error {
-	if err := os.Mkdir(t.Links, 0o700); err != nil {
-		return err
-	}
 	for _, f := range t.Files {
-		if f.Access&Recorded != 0 {
-			if err := t.Link(f); err != nil {
-				return err
-			}
+		if err := t.Link(f); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// Link lets a Firecracker without a jail find a file by its name. In one step it takes
-// the place of what had the name before.
+// Link lets a Firecracker without a jail find a file by its name, if it has one. In one
+// step it takes the place of what had the name before.
 func (t *Table) Link(f File) error {
 	if filepath.IsAbs(f.Inside) {
 		return nil

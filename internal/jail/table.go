@@ -35,8 +35,8 @@ const (
 // jail. It is not safe for concurrent use.
 type Table struct {
 	Jail *Jail `json:"jail,omitempty"`
-	// Links is the working directory of a Firecracker without a jail: there it finds
-	// what is Recorded, by links, under the names that it would have in a jail.
+	// Links is the working directory of a Firecracker without a jail, the VM's: there it
+	// finds what is Recorded, by links, under the names that it would have in a jail.
 	Links string `json:"links,omitempty"`
 	Files []File `json:"files"`
 }
