@@ -51,6 +51,7 @@ var owners = map[string]string{
 	"github.com/spf13/cobra":         "internal/cli",
 	"github.com/Microsoft/hcsshim":   "internal/pack",
 	"github.com/vbauerster/mpb":      "internal/cli",
+	"github.com/klauspost/compress":  "snapshot",
 }
 
 // What bench uses, since it compares with what others would do, in a world around
@@ -205,6 +206,8 @@ func TestArchitectureRefusesOtherArrows(t *testing.T) {
 		{"bench", "github.com/google/nftables", true},
 		{"lab", module + "/lab/internal/box", true},
 		{"lab/guest", module, true},
+		{"snapshot", module + "/firecracker", true},
+		{"snapshot", "github.com/klauspost/compress/zstd", true},
 
 		{"firecracker", module + "/vmconfig", false},
 		{"hostnet", module + "/firecracker", false},
@@ -225,6 +228,8 @@ func TestArchitectureRefusesOtherArrows(t *testing.T) {
 		{"bench", module + "/lab/guest", false},
 		{"", module + "/lab/guest", false},
 		{"lab/guest", module + "/internal/hosttest", false},
+		{"snapshot", module + "/vmconfig", false},
+		{"internal/pack", "github.com/klauspost/compress/zstd", false},
 		{"util", "strings", false},
 		{"internal/cli", module + "/util", false},
 	}

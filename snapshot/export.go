@@ -116,6 +116,9 @@ func (e *export) open(ctx context.Context, s *Store, name string) error {
 		}
 	}
 	e.manifest.forget()
+	if faults := e.manifest.ofOneHost(); len(faults) > 0 {
+		return &errcode.Error{Code: errcode.InvalidConfig, Op: "read manifest", Subject: name, Details: faults, Hint: "such a VM can be restored on this host only"}
+	}
 	return nil
 }
 

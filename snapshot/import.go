@@ -150,6 +150,35 @@ func (m *Manifest) unfit() (faults []errcode.Detail) {
 	for i, d := range m.Drives {
 		check(fmt.Sprintf("drives[%d].file", i), d.File, maxFile)
 	}
+	return append(faults, m.ofOneHost()...)
+}
+
+// ofOneHost says what of a VM is its host's, and means nothing, or something else, on
+// another one.
+func (m *Manifest) ofOneHost() (faults []errcode.Detail) {
+	add := func(field, what string) {
+		faults = append(faults, errcode.Detail{Field: "vmConfig." + field, Message: "a stream has no " + what})
+	}
+	d, err := m.devices()
+	if err != nil {
+		return []errcode.Detail{{Field: "vmConfig", Message: err.Error()}}
+	}
+	if len(d.Pmem) > 0 {
+		add("pmem", "persistent memory")
+	}
+	for i, dr := range d.Drives {
+		if dr.Socket != "" {
+			add(fmt.Sprintf("drives[%d].socket", i), "drive that another program serves")
+		}
+	}
+	for i, n := range d.Interfaces {
+		if n.HostDevice != "" {
+			add(fmt.Sprintf("network-interfaces[%d].host_dev_name", i), "TAP by name; leave that to smartvm")
+		}
+	}
+	if d.Jail.NetNS != "" {
+		add("jail.netns", "network namespace by name")
+	}
 	return faults
 }
 

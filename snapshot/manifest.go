@@ -182,8 +182,8 @@ func (m *Manifest) mistakes() (faults []errcode.Detail) {
 		}
 		ids[d.ID] = true
 	}
-	if err := m.knowsDrives(ids); err != nil {
-		add("vmConfig.drives", "%v", err)
+	if err := m.knowsDevices(ids); err != nil {
+		add("vmConfig", "%v", err)
 	}
 	if v := m.Vsock; v != nil && (v.SocketName == "." || v.SocketName == ".." || !validFile.MatchString(v.SocketName)) {
 		add("vsock.socketName", "%q is no file name", v.SocketName)
@@ -221,24 +221,50 @@ func (d *Drive) mistakes(field string) []errcode.Detail {
 	return faults
 }
 
-// knowsDrives makes sure that the VM has no drive but those of the manifest: another one
-// would be a file of this host, which the snapshot has chosen.
-func (m *Manifest) knowsDrives(ids map[string]bool) error {
-	var config *struct {
-		Drives []struct {
-			ID string `json:"drive_id"`
-		} `json:"drives"`
+// devices are those of a VM file that the manifest has to know of, because each stands
+// for files of the host.
+type devices struct {
+	Drives     []drive           `json:"drives"`
+	Pmem       []json.RawMessage `json:"pmem"`
+	Vsock      *json.RawMessage  `json:"vsock"`
+	Interfaces []struct {
+		HostDevice string `json:"host_dev_name"`
+	} `json:"network-interfaces"`
+	Jail struct {
+		NetNS string `json:"netns"`
+	} `json:"jail"`
+}
+
+type drive struct {
+	ID     string `json:"drive_id"`
+	Socket string `json:"socket"`
+}
+
+func (m *Manifest) devices() (*devices, error) {
+	var d *devices
+	if err := json.Unmarshal(m.VMConfig, &d); err != nil {
+		return nil, err
 	}
-	if err := json.Unmarshal(m.VMConfig, &config); err != nil {
+	if d == nil {
+		return nil, errors.New("there is no configuration")
+	}
+	return d, nil
+}
+
+// knowsDevices makes sure that the VM has no drive but those of the manifest: another one
+// would be a file of this host, which the snapshot has chosen.
+func (m *Manifest) knowsDevices(ids map[string]bool) error {
+	d, err := m.devices()
+	if err != nil {
 		return err
 	}
-	if config == nil {
-		return errors.New("there is no configuration")
-	}
-	for _, d := range config.Drives {
-		if !ids[d.ID] {
-			return fmt.Errorf("nothing is known of drive %q", d.ID)
+	for _, dr := range d.Drives {
+		if !ids[dr.ID] {
+			return fmt.Errorf("nothing is known of drive %q", dr.ID)
 		}
+	}
+	if d.Vsock != nil && m.Vsock == nil {
+		return errors.New("nothing is known of its vsock")
 	}
 	return nil
 }

@@ -351,6 +351,13 @@ func TestHostileStreamsAreRefusedAndLeaveNothing(t *testing.T) {
 		"unknown drive": described(func(m *snapshot.Manifest) {
 			m.VMConfig = []byte(`{"drives":[{"drive_id":"shadow","path_on_host":"/etc/shadow"}]}`)
 		}),
+		"pmem": described(func(m *snapshot.Manifest) { m.VMConfig = []byte(`{"pmem":[{"id":"p","path_on_host":"/etc/shadow"}]}`) }),
+		"TAP": described(func(m *snapshot.Manifest) {
+			m.VMConfig = []byte(`{"network-interfaces":[{"iface_id":"eth0","host_dev_name":"tap0"}]}`)
+		}),
+		"namespace":        described(func(m *snapshot.Manifest) { m.VMConfig = []byte(`{"jail":{"netns":"/run/netns/x"}}`) }),
+		"vhost-user drive": described(func(m *snapshot.Manifest) { m.VMConfig = []byte(`{"drives":[{"drive_id":"root","socket":"/run/x"}]}`) }),
+		"unknown vsock":    described(func(m *snapshot.Manifest) { m.VMConfig = []byte(`{"vsock":{"guest_cid":3}}`) }),
 		"no config":        described(func(m *snapshot.Manifest) { m.VMConfig = nil }),
 		"written in place": described(func(m *snapshot.Manifest) { m.Drives[0].Copy = "" }),
 		"socket above":     described(func(m *snapshot.Manifest) { m.Vsock = &snapshot.Vsock{SocketName: ".."} }),
@@ -418,4 +425,25 @@ func TestImportTellsWhyItsStreamCantBeRead(t *testing.T) {
 	must(t, err)
 	wantCode(t, second(s.Import(t.Context(), bytes.NewReader(good), "")), errcode.SnapshotExists)
 	wantCode(t, second(s.Import(t.Context(), bytes.NewReader(good), "../x")), errcode.InvalidConfig)
+}
+
+func TestWhatIsOfOneHostIsNotExported(t *testing.T) {
+	t.Parallel()
+	s := open(t, filepath.Join(t.TempDir(), "store"))
+	for name, config := range map[string]string{
+		"tap": `{"network-interfaces":[{"iface_id":"eth0","host_dev_name":"tap0"}]}`, "netns": `{"jail":{"netns":"/run/netns/x"}}`, "pmem": `{"pmem":[{"id":"p"}]}`,
+	} {
+		d, err := s.Draft(t.Context(), name)
+		must(t, err)
+		must(t, os.WriteFile(d.Path(snapshot.StateFile), []byte("state"), 0o600))
+		must(t, os.WriteFile(d.Path(snapshot.MemoryFile), []byte("memory"), 0o600))
+		_, err = d.Commit(t.Context(), snapshot.Manifest{
+			Type: snapshot.Full, FirecrackerVersion: firecracker.Version{Major: 1, Minor: 12, Patch: 1}, VMConfig: []byte(config),
+		})
+		must(t, err)
+		var out bytes.Buffer
+		if e := wantCode(t, s.Export(t.Context(), name, &out, snapshot.ExportOptions{}), errcode.InvalidConfig); out.Len() > 0 || e == nil {
+			t.Errorf("%s: %d bytes are written", name, out.Len())
+		}
+	}
 }

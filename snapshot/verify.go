@@ -16,8 +16,8 @@ import (
 
 // Verify reads every file of a snapshot, also those that it shares with others, and
 // compares it with its hash. A file that has none yet is given one, if it is by its stamp
-// what it was: a snapshot is taken without, because hashing the memory would take longer
-// than all the rest. A file whose content is proven to be the same is trusted again,
+// what it was: a snapshot is taken without, because that would be one more pass over all
+// of the memory. A file whose content is proven to be the same is trusted again,
 // whatever has happened to its stamp, and so is a shared drive that has been put back.
 //
 // The error is INVALID_SNAPSHOT, and its Details name each file that is not what it was.

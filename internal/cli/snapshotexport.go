@@ -32,7 +32,7 @@ its keys and passwords, and is not encrypted.`,
   smartvm snapshot export warm | age -r KEY >warm.snapshot.age`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			err := oneSnapshot(cmd, args)
-			if err == nil && path == "" && a.terminal {
+			if err == nil && (path == "" || path == "-") && a.terminal {
 				err = errors.New("standard output is a terminal: name a file with -o, or a pipe")
 			}
 			return err

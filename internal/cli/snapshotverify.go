@@ -16,9 +16,8 @@ func (a *app) snapshotVerifyCommand() *cobra.Command {
 		Long: `Read snapshots, by default all, from the disk and compare them with their hashes. A
 line says how each is. The exit code is 1 when one is damaged.
 
-A snapshot is taken without hashes of its memory and disks, since these would take
-longer than all the rest. The first verify makes them, of files that nobody has
-changed since. From then on a snapshot survives that its files are copied to
+A snapshot is taken without hashes of its memory and disks, so that it is there soon.
+The first verify makes them, of files that nobody has changed since. From then on a snapshot survives that its files are copied to
 another disk: verify proves that they are the same.`,
 		Example: `  smartvm snapshot verify
   smartvm snapshot verify warm --json`,
