@@ -37,6 +37,7 @@ type fake struct {
 	Hang    []string          `json:"hang,omitempty"`    // calls that get no answer
 	EndsAt  string            `json:"ends_at,omitempty"` // ends, with Code, when it is asked for this
 	Brief   bool              `json:"brief,omitempty"`   // its guest ends as soon as it runs
+	Curt    bool              `json:"curt,omitempty"`    // hangs up at Ctrl+Alt+Del, and takes a while to end
 }
 
 // install makes the fake a program and returns its path.
@@ -116,6 +117,9 @@ func (f fake) play(args []string) int {
 	config := argument(args, "--config-file")
 	socket := argument(args, "--api-sock")
 	opts := firecrackertest.Options{ID: argument(args, "--id"), Version: version, Refuse: f.Refuse, Hang: f.Hang}
+	if f.Curt {
+		opts.HangUp = []firecracker.ActionType{firecracker.ActionSendCtrlAltDel}
+	}
 	if config == "" {
 		server, err := firecrackertest.Start(context.Background(), socket, opts)
 		if err != nil {
@@ -214,6 +218,9 @@ func (f fake) live(server *firecrackertest.Server, over <-chan error, tick *time
 		case f.EndsAt != "" && slices.Contains(calls, f.EndsAt):
 			return f.Code
 		case actions > 1: // Ctrl+Alt+Del: nothing else of ours is an action
+			if f.Curt {
+				<-time.After(300 * time.Millisecond)
+			}
 			return 0
 		case actions == 1 && !greeted:
 			fmt.Print("Hello from a fake\r\n")

@@ -62,6 +62,16 @@ func freeze(t *testing.T, s *site, vm *smartvm.VM) {
 	must(t, unix.Kill(s.pid(vm), unix.SIGSTOP))
 }
 
+// A guest can be so quick that Firecracker ends before it has answered.
+func TestStopWaitsForAGuestWhoseFirecrackerHangsUp(t *testing.T) {
+	s := fakeSite(t, fake{Curt: true})
+	vm := s.boot()
+	must(t, vm.Stop(patient(t), smartvm.StopOptions{Grace: long, TermGrace: long}))
+	if end := ended(t, vm); !end.Status.Success() || !end.Asked {
+		t.Errorf("ended with %s, asked %t; want that nobody has killed it", end.Status, end.Asked)
+	}
+}
+
 func TestStopThatIsCutShortCanBeRepeated(t *testing.T) {
 	s := bootSite(t)
 	vm := s.boot(hello.Hang)

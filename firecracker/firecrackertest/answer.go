@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,7 +13,7 @@ import (
 )
 
 // answer answers one request; it reports false for one that hangs.
-func (s *Server) answer(w io.Writer, r *http.Request) bool {
+func (s *Server) answer(conn net.Conn, r *http.Request) bool {
 	body, _ := io.ReadAll(r.Body)
 	call := r.Method + " " + r.URL.Path
 	s.mu.Lock()
@@ -22,20 +23,28 @@ func (s *Server) answer(w io.Writer, r *http.Request) bool {
 		return false
 	}
 	if fault, ok := s.options.Refuse[call]; ok {
-		writeFault(w, http.StatusBadRequest, fault)
+		writeFault(conn, http.StatusBadRequest, fault)
 		return true
 	}
 	status, out, fault := s.handleLocked(r.Method, r.URL.Path, body)
 	switch {
 	case fault != "":
-		writeFault(w, status, fault)
+		writeFault(conn, status, fault)
+	case s.hangsUp(call, body):
+		_ = conn.Close()
 	case out != nil:
 		text, _ := json.Marshal(out)
-		writeAnswer(w, http.StatusOK, "OK", "", string(text))
+		writeAnswer(conn, http.StatusOK, "OK", "", string(text))
 	default:
-		writeAnswer(w, http.StatusNoContent, "No Content", deprecation(body), "")
+		writeAnswer(conn, http.StatusNoContent, "No Content", deprecation(body), "")
 	}
 	return true
+}
+
+func (s *Server) hangsUp(call string, body []byte) bool {
+	return call == "PUT /actions" && slices.ContainsFunc(s.options.HangUp, func(action firecracker.ActionType) bool {
+		return strings.Contains(string(body), `"`+string(action)+`"`)
+	})
 }
 
 // handleLocked does what the call asks for, as far as a fake can.

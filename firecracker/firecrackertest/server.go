@@ -27,6 +27,9 @@ type Options struct {
 	Refuse map[string]string
 	// Hang lists calls that get no answer.
 	Hang []string
+	// HangUp lists actions that are taken and answered by the end of the connection, as
+	// at Firecracker's own end, which does not wait until all calls have their answers.
+	HangUp []firecracker.ActionType
 }
 
 // Server is a fake Firecracker on a Unix socket. It may be used from several goroutines.
