@@ -133,8 +133,12 @@ func (s *server) loop(ctx context.Context) error {
 			return err
 		}
 		progress, err := s.answer()
-		if err == nil && len(s.wanted) == 0 && !progress {
-			progress, err = s.fetch()
+		if err == nil && len(s.wanted) == 0 {
+			// Also between two questions: a guest that asks without a pause asks for the
+			// very pages that are to be fetched.
+			var got bool
+			got, err = s.fetch()
+			progress = progress || got
 		}
 		if err == nil && (!progress || s.idle()) {
 			err = s.wait()
