@@ -63,7 +63,7 @@ func (l *bundleLock) open() error {
 	return nil
 }
 
-func (l *bundleLock) close() { _ = l.file.Close() }
+func (l *bundleLock) close() { _ = filelock.Close(l.file) }
 
 // take waits for a lock until ctx ends.
 func (l *bundleLock) take(ctx context.Context, at int64, exclusive bool) error {

@@ -81,6 +81,11 @@ func Repeat(ctx context.Context, try func() error) error {
 // Release gives a lock back. It is no error if there is none.
 func Release(f *os.File, r Range) error { return set(f, r, unix.F_UNLCK) }
 
+// Close gives back all locks on f and closes it. Closing alone would leave them for a moment
+// with a process that another goroutine is about to start: until its program is there, it
+// is a copy of this one, with all files open.
+func Close(f *os.File) error { return errors.Join(Release(f, Range{}), f.Close()) }
+
 // Held reports whether somebody else holds a lock of either kind.
 func Held(f *os.File, r Range) (bool, error) {
 	l := unix.Flock_t{Type: unix.F_WRLCK, Start: r.Start, Len: r.Size}

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/smartvm/smartvm/internal/filelock"
 )
 
@@ -110,6 +112,27 @@ func TestWaitTakesALockThatIsGivenBackOrEndsWithItsContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := <-got; err != nil {
+		t.Error(err)
+	}
+}
+
+// A descriptor that was duplicated is what a process has that is being started.
+func TestCloseGivesBackLocksThatACopyOfTheFileStillHas(t *testing.T) {
+	t.Parallel()
+	a, b := opens(t)
+	if err := filelock.Try(a, filelock.Byte(3), filelock.Exclusive); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.FcntlInt(a.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	duplicate := os.NewFile(uintptr(fd), a.Name())
+	t.Cleanup(func() { _ = duplicate.Close() })
+	if err := filelock.Close(a); err != nil {
+		t.Fatal(err)
+	}
+	if err := filelock.Try(b, filelock.Range{}, filelock.Exclusive); err != nil {
 		t.Error(err)
 	}
 }

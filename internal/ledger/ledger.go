@@ -301,7 +301,7 @@ func (l *Ledger) Destroy() error {
 		return failure("remove", l.dir, err)
 	}
 	fault.Point("destroy: renamed")
-	err := errors.Join(os.RemoveAll(gone), l.file.Close())
+	err := errors.Join(os.RemoveAll(gone), filelock.Close(l.file))
 	fault.Point("destroy: removed")
 	if err != nil {
 		return failure("remove", l.dir, err)
@@ -311,7 +311,7 @@ func (l *Ledger) Destroy() error {
 
 // Close gives up ownership and leaves everything as it is.
 func (l *Ledger) Close() error {
-	return l.file.Close()
+	return filelock.Close(l.file)
 }
 
 // failure gives an error of this package its code. A name that is taken or not
