@@ -16,6 +16,7 @@ type Bundle struct {
 
 	Kernel           Artifact   `json:"kernel"`
 	Rootfs           Artifact   `json:"rootfs"`
+	Initrd           Artifact   `json:"initrd,omitzero"` // zero where there is none
 	RootfsType       RootfsType `json:"rootfsType"`
 	RootfsIsReadOnly bool       `json:"rootfsIsReadOnly"`
 	BootArgs         string     `json:"bootArgs"`
@@ -41,7 +42,7 @@ type Source struct {
 	Location string `json:"location"`
 	// ResolvedAt is when that was read for what is in the cache now.
 	ResolvedAt time.Time `json:"resolvedAt"`
-	// FetchedAt is when the last of the two files was fetched.
+	// FetchedAt is when the last of the files was fetched.
 	FetchedAt time.Time `json:"fetchedAt"`
 }
 

@@ -10,9 +10,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/smartvm/smartvm/baseimage"
 	"github.com/smartvm/smartvm/errcode"
@@ -25,12 +28,22 @@ type project struct {
 	dir            string
 	manifest       string // its path
 	kernel, rootfs []byte
+	initrd         []byte // nil where there is none
 }
 
 func newProject(tb testing.TB, id string) *project {
 	tb.Helper()
 	p := &project{dir: tb.TempDir(), kernel: content(5000), rootfs: content(300_000)}
 	p.manifest = filepath.Join(p.dir, "manifest.json")
+	p.write(tb, id, nil)
+	return p
+}
+
+// newInitrdProject is newProject with an initrd.
+func newInitrdProject(tb testing.TB, id string) *project {
+	tb.Helper()
+	p := newProject(tb, id)
+	p.initrd = content(20_000)
 	p.write(tb, id, nil)
 	return p
 }
@@ -56,12 +69,15 @@ func (p *project) write(tb testing.TB, id string, edit func(*baseimage.Manifest)
 		Kernel:   baseimage.ArtifactManifest{Path: filepath.Join(p.dir, "k"), FileName: "vmlinux", SHA256: sum(p.kernel), SizeBytes: int64(len(p.kernel))},
 		Rootfs:   baseimage.ArtifactManifest{Path: filepath.Join(p.dir, "r"), FileName: "rootfs.squashfs", SHA256: sum(p.rootfs), SizeBytes: int64(len(p.rootfs))},
 	}
+	if p.initrd != nil {
+		m.Initrd = baseimage.ArtifactManifest{Path: filepath.Join(p.dir, "i"), FileName: "initrd.img", SHA256: sum(p.initrd), SizeBytes: int64(len(p.initrd))}
+	}
 	if edit != nil {
 		edit(&m)
 	}
 	data, err := json.Marshal(m)
 	if err := errors.Join(err, os.WriteFile(filepath.Join(p.dir, "k"), p.kernel, 0o600),
-		os.WriteFile(filepath.Join(p.dir, "r"), p.rootfs, 0o600), os.WriteFile(p.manifest, data, 0o600)); err != nil {
+		os.WriteFile(filepath.Join(p.dir, "r"), p.rootfs, 0o600), os.WriteFile(filepath.Join(p.dir, "i"), p.initrd, 0o600), os.WriteFile(p.manifest, data, 0o600)); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -126,27 +142,54 @@ func ensure(tb testing.TB, s *baseimage.Store, req baseimage.Request) *baseimage
 // holds checks that the files of a bundle have this content.
 func holds(tb testing.TB, b *baseimage.Bundle, kernel, rootfs []byte) {
 	tb.Helper()
-	for _, f := range []struct {
-		baseimage.Artifact
-		want []byte
-	}{{b.Kernel, kernel}, {b.Rootfs, rootfs}} {
-		info, err := os.Lstat(f.Path)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		if info.Mode() != 0o644 {
-			tb.Errorf("%s has mode %v, want a regular file that a jail can read", f.Path, info.Mode())
-		}
-		got, err := os.ReadFile(f.Path)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		if !bytes.Equal(got, f.want) {
-			tb.Errorf("%s is not what it should be", f.Path)
-		}
-		if f.SHA256 != sum(f.want) || f.SizeBytes != int64(len(f.want)) {
-			tb.Errorf("%s is said to have %s and %d bytes, want %s and %d", f.Path, f.SHA256, f.SizeBytes, sum(f.want), len(f.want))
-		}
+	holdsFile(tb, b.Kernel, kernel)
+	holdsFile(tb, b.Rootfs, rootfs)
+}
+
+func holdsFile(tb testing.TB, f baseimage.Artifact, want []byte) {
+	tb.Helper()
+	info, err := os.Lstat(f.Path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if info.Mode() != 0o644 {
+		tb.Errorf("%s has mode %v, want a regular file that a jail can read", f.Path, info.Mode())
+	}
+	got, err := os.ReadFile(f.Path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		tb.Errorf("%s is not what it should be", f.Path)
+	}
+	if f.SHA256 != sum(want) || f.SizeBytes != int64(len(want)) {
+		tb.Errorf("%s is said to have %s and %d bytes, want %s and %d", f.Path, f.SHA256, f.SizeBytes, sum(want), len(want))
+	}
+}
+
+// isIn checks that a bundle has the project's files.
+func (p *project) isIn(tb testing.TB, b *baseimage.Bundle) {
+	tb.Helper()
+	holds(tb, b, p.kernel, p.rootfs)
+	switch {
+	case p.initrd != nil:
+		holdsFile(tb, b.Initrd, p.initrd)
+	case b.Initrd != baseimage.Artifact{}:
+		tb.Errorf("it has the initrd %+v, want none", b.Initrd)
+	}
+}
+
+// isAll checks that a bundle has the project's files, and nothing else.
+func (p *project) isAll(tb testing.TB, b *baseimage.Bundle) {
+	tb.Helper()
+	p.isIn(tb, b)
+	want := []string{".used", "bundle.json", filepath.Base(b.Kernel.Path), filepath.Base(b.Rootfs.Path), "uses"}
+	if p.initrd != nil {
+		want = append(want, filepath.Base(b.Initrd.Path))
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, names(tb, filepath.Dir(b.Kernel.Path))); diff != "" {
+		tb.Errorf("the bundle's directory (-want +got):\n%s", diff)
 	}
 }
 

@@ -72,13 +72,13 @@ var injuries = map[string]struct {
 func TestEnsureRepairsWhateverHappensToAFile(t *testing.T) {
 	t.Parallel()
 	for name, tt := range injuries {
-		for _, victim := range []string{"kernel", "rootfs"} {
+		for _, victim := range []string{"kernel", "rootfs", "initrd"} {
 			t.Run(name+" "+victim, func(t *testing.T) {
 				t.Parallel()
-				p, cache, log := newProject(t, "hurt"), cacheDir(t), &journal{}
+				p, cache, log := newInitrdProject(t, "hurt"), cacheDir(t), &journal{}
 				s := open(t, baseimage.Options{CacheDir: cache, Logger: log.logger()})
 				b := ensure(t, s, p.request())
-				path := map[string]string{"kernel": b.Kernel.Path, "rootfs": b.Rootfs.Path}[victim]
+				path := map[string]string{"kernel": b.Kernel.Path, "rootfs": b.Rootfs.Path, "initrd": b.Initrd.Path}[victim]
 
 				// The store that has leased it finds out, and so does another one,
 				// while the bundle is in use.
@@ -87,7 +87,7 @@ func TestEnsureRepairsWhateverHappensToAFile(t *testing.T) {
 						t.Fatal(err)
 					}
 					before := log.String()
-					holds(t, ensure(t, s, p.request()), p.kernel, p.rootfs)
+					p.isIn(t, ensure(t, s, p.request()))
 					wantText(t, strings.TrimPrefix(log.String(), before), "fetched again", filepath.Base(path), tt.says)
 					if left := names(t, cache); len(left) != 2 { // the bundle and the locks
 						t.Errorf("left in the cache: %v", left)
@@ -155,7 +155,10 @@ func TestEnsureRepairsADamagedDescription(t *testing.T) {
 		"another's": func(path string) error { return replaceIn(path, `"bundleId": "undescribed"`, `"bundleId": "somebody"`) },
 		"no hash":   func(path string) error { return replaceIn(path, `"sha256"`, `"sha265"`) },
 		"escape":    func(path string) error { return replaceIn(path, `"fileName": "vmlinux"`, `"fileName": "../vmlinux"`) },
-		"two":       func(path string) error { return replaceIn(path, "\n}\n", "\n}\n{}") },
+		"no initrd": func(path string) error {
+			return replaceIn(path, "    \"rootfs\": {", "    \"initrd\": {},\n    \"rootfs\": {")
+		},
+		"two": func(path string) error { return replaceIn(path, "\n}\n", "\n}\n{}") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -208,7 +211,7 @@ func poison(t *testing.T, s *baseimage.Store, id string) {
 
 func TestEnsureTrustsWhatItHasHashedUntilItMayHaveChanged(t *testing.T) {
 	t.Parallel()
-	p, log := newProject(t, "hashed"), &journal{}
+	p, log := newInitrdProject(t, "hashed"), &journal{}
 	s := open(t, baseimage.Options{CacheDir: cacheDir(t), Logger: log.logger()})
 	b := ensure(t, s, p.request())
 
@@ -221,7 +224,7 @@ func TestEnsureTrustsWhatItHasHashedUntilItMayHaveChanged(t *testing.T) {
 
 	// Any change of the inode makes the memory void, even one that leaves the content.
 	poison(t, s, b.ID)
-	for _, path := range []string{b.Kernel.Path, b.Rootfs.Path} {
+	for _, path := range []string{b.Kernel.Path, b.Rootfs.Path, b.Initrd.Path} {
 		if err := os.Link(path, filepath.Join(t.TempDir(), "jail")); err != nil {
 			t.Fatal(err)
 		}
@@ -231,17 +234,17 @@ func TestEnsureTrustsWhatItHasHashedUntilItMayHaveChanged(t *testing.T) {
 		t.Fatalf("it was found damaged: %s", log)
 	}
 
-	// Without a change the memory is what counts: here it says that both are damaged.
+	// Without a change the memory is what counts: here it says that all are damaged.
 	poison(t, s, b.ID)
-	holds(t, ensure(t, s, p.request()), p.kernel, p.rootfs)
-	if got := strings.Count(log.String(), "SHA256 remembered"); got != 2 {
-		t.Errorf("%d files were not hashed again, want 2: %s", got, log)
+	p.isAll(t, ensure(t, s, p.request()))
+	if got := strings.Count(log.String(), "SHA256 remembered"); got != 3 {
+		t.Errorf("%d files were not hashed again, want 3: %s", got, log)
 	}
 }
 
 func TestVerifyNamesEveryDamagedFile(t *testing.T) {
 	t.Parallel()
-	p := newProject(t, "verified")
+	p := newInitrdProject(t, "verified")
 	s := open(t, baseimage.Options{CacheDir: cacheDir(t)})
 	b := ensure(t, s, p.request())
 	if err := s.Verify(t.Context(), "verified"); err != nil {
@@ -251,9 +254,12 @@ func TestVerifyNamesEveryDamagedFile(t *testing.T) {
 	if err := os.Truncate(b.Kernel.Path, 1); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Remove(b.Initrd.Path); err != nil {
+		t.Fatal(err)
+	}
 	err := s.Verify(t.Context(), "verified")
 	wantCode(t, err, errcode.BaseImageDamaged)
-	wantText(t, err.Error(), "vmlinux: it has 1 bytes", "rootfs.squashfs: it has the SHA256")
+	wantText(t, err.Error(), "vmlinux: it has 1 bytes", "rootfs.squashfs: it has the SHA256", "initrd.img: it is missing")
 	all, err := s.List(t.Context())
 	if err != nil || len(all) != 1 || !strings.Contains(all[0].Damaged, "vmlinux") {
 		t.Errorf("listed as %+v, error %v", all, err)

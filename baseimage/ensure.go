@@ -13,7 +13,7 @@ import (
 )
 
 // Ensure returns a bundle that is whole and verified, from the cache or fetched.
-// The first call of a store hashes both files, at once; later ones only look
+// The first call of a store hashes its files, at once; later ones only look
 // whether a file may have changed. A damaged file is fetched again. The bundle then
 // stays where it is until the store is closed. Bundles beyond the retention are
 // evicted, the least recently used first and none that is in use.

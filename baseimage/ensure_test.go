@@ -42,13 +42,44 @@ func TestEnsurePutsABundleIntoThePrivateCache(t *testing.T) {
 			t.Errorf("nothing says when it was %s", what)
 		}
 	}
-	if diff := cmp.Diff([]string{".used", "bundle.json", "rootfs.squashfs", "uses", "vmlinux"}, names(t, filepath.Join(cache, "minimal"))); diff != "" {
-		t.Error(diff)
-	}
+	p.isAll(t, b)
 	for _, dir := range []string{cache, filepath.Join(cache, "minimal")} {
 		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
 			t.Errorf("%s: mode %v, error %v", dir, info.Mode(), err)
 		}
+	}
+}
+
+func TestAnInitrdIsCachedListedAndEvictedWithItsBundle(t *testing.T) {
+	t.Parallel()
+	p, cache := newInitrdProject(t, "modular"), cacheDir(t)
+	s := open(t, baseimage.Options{CacheDir: cache, Retention: 1})
+	b := ensure(t, s, p.request())
+	p.isAll(t, b)
+	want := baseimage.Artifact{Path: filepath.Join(cache, "modular", "initrd.img"), SHA256: sum(p.initrd), SizeBytes: int64(len(p.initrd)), Source: filepath.Join(p.dir, "i")}
+	if diff := cmp.Diff(want, b.Initrd); diff != "" {
+		t.Error(diff)
+	}
+	all, err := s.List(t.Context())
+	if err != nil || len(all) != 1 || all[0].Initrd != want || all[0].SizeBytes != int64(len(p.kernel)+len(p.rootfs)+len(p.initrd)) || all[0].Damaged != "" {
+		t.Errorf("listed as %+v, error %v", all, err)
+	}
+	if err := os.Remove(b.Initrd.Path); err != nil {
+		t.Fatal(err)
+	}
+	if all, err = s.List(t.Context()); err != nil || len(all) != 1 || !strings.Contains(all[0].Damaged, "initrd.img") {
+		t.Errorf("without its initrd it is listed as %+v, error %v", all, err)
+	}
+	again, err := s.Ensure(t.Context(), baseimage.Request{ID: "modular"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.isAll(t, again)
+	shut(t, s)
+	s = open(t, baseimage.Options{CacheDir: cache, Retention: 1})
+	ensure(t, s, newProject(t, "other").request())
+	if diff := cmp.Diff([]string{".lock", ".locks", "other"}, names(t, cache)); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -117,6 +148,7 @@ func TestEnsureRefusesAManifestForSomethingElse(t *testing.T) {
 		func(m *baseimage.Manifest) { m.Kernel.FileName = "bundle.json" },
 		func(m *baseimage.Manifest) { m.Rootfs.FileName = "uses" },
 		func(m *baseimage.Manifest) { m.Rootfs.FileName = m.Kernel.FileName },
+		func(m *baseimage.Manifest) { m.Initrd = m.Kernel },
 	} {
 		p.write(t, "other", edit)
 		_, err = s.Ensure(t.Context(), baseimage.Request{Preset: baseimage.Hosted})
@@ -131,6 +163,9 @@ func TestEnsureLeavesNothingOfAFileThatIsNotTheManifests(t *testing.T) {
 		"hash":    func(m *baseimage.Manifest) { m.Rootfs.SHA256 = strings.Repeat("ab", 32) },
 		"size":    func(m *baseimage.Manifest) { m.Kernel.SizeBytes++ },
 		"missing": func(m *baseimage.Manifest) { m.Kernel.Path += "-gone" },
+		"empty initrd": func(m *baseimage.Manifest) {
+			m.Initrd = baseimage.ArtifactManifest{Path: filepath.Join(filepath.Dir(m.Kernel.Path), "i"), FileName: "i"}
+		},
 		"no file": func(m *baseimage.Manifest) { m.Kernel.Path = filepath.Dir(m.Kernel.Path) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -151,16 +186,18 @@ func TestEnsureLeavesNothingOfAFileThatIsNotTheManifests(t *testing.T) {
 
 func TestEnsureRecordsTheHashOfALocalFileWithoutOne(t *testing.T) {
 	t.Parallel()
-	p := newProject(t, "unhashed")
+	p := newInitrdProject(t, "unhashed")
 	p.write(t, "unhashed", func(m *baseimage.Manifest) {
-		m.Kernel.SHA256, m.Kernel.SizeBytes, m.Rootfs.SHA256, m.Rootfs.SizeBytes = "", 0, "", 0
+		for _, a := range []*baseimage.ArtifactManifest{&m.Kernel, &m.Rootfs, &m.Initrd} {
+			a.SHA256, a.SizeBytes = "", 0
+		}
 	})
 	cache := cacheDir(t)
 	b := ensure(t, open(t, baseimage.Options{CacheDir: cache}), p.request())
-	holds(t, b, p.kernel, p.rootfs)
+	p.isAll(t, b)
 	flip(t, b.Rootfs.Path)
-	b = ensure(t, open(t, baseimage.Options{CacheDir: cache}), p.request())
-	holds(t, b, p.kernel, p.rootfs)
+	flip(t, b.Initrd.Path)
+	p.isAll(t, ensure(t, open(t, baseimage.Options{CacheDir: cache}), p.request()))
 }
 
 func TestConcurrentEnsuresShareTheWork(t *testing.T) {

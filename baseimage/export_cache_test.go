@@ -26,7 +26,7 @@ func PoisonMemory(ctx context.Context, s *Store, id string) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range parts {
+	for _, p := range rec.Manifest.parts() {
 		// What is open for writing only can't be read, so that it must be known.
 		f, err := dir.OpenFile(rec.Manifest.artifact(p).FileName, os.O_WRONLY, 0)
 		if err != nil {

@@ -23,6 +23,9 @@ func (p *project) publish(tb testing.TB, site *fetchtest.Site, id string) (manif
 	p.write(tb, id, func(m *baseimage.Manifest) {
 		m.Kernel.Path, m.Kernel.URL = "", "files/kernel"
 		m.Rootfs.Path, m.Rootfs.URL = "", "files/rootfs"
+		if p.initrd != nil {
+			m.Initrd.Path, m.Initrd.URL = "", "files/initrd"
+		}
 	})
 	data, err := os.ReadFile(p.manifest)
 	if err != nil {
@@ -31,6 +34,9 @@ func (p *project) publish(tb testing.TB, site *fetchtest.Site, id string) (manif
 	site.Put("/p/manifest.json", data)
 	site.Put("/p/files/kernel", p.kernel)
 	site.Put("/p/files/rootfs", p.rootfs)
+	if p.initrd != nil {
+		site.Put("/p/files/initrd", p.initrd)
+	}
 	return site.URL("/p/manifest.json")
 }
 
@@ -60,6 +66,33 @@ func TestHostedManifestIsAskedForOncePerTenMinutes(t *testing.T) {
 	ensure(t, s, baseimage.Request{Preset: baseimage.Hosted, ForceDownload: true})
 	if got := counts(site); got != [3]int{3, 2, 2} {
 		t.Errorf("after a forced download: %v", got)
+	}
+}
+
+func TestInitrdFromAServerIsVerifiedAndFetchedAlone(t *testing.T) {
+	t.Parallel()
+	p, site, cache := newInitrdProject(t, "web"), fetchtest.New(t), cacheDir(t)
+	url := p.publish(t, site, "web")
+	s := open(t, baseimage.Options{CacheDir: cache, Transport: site.Transport()})
+	req := baseimage.Request{Manifest: url}
+	site.Misbehave("/p/files/initrd", fetchtest.Fault{Corrupt: true})
+	_, err := s.Ensure(t.Context(), req)
+	wantCode(t, err, errcode.DownloadFailed)
+	wantText(t, err.Error(), "initrd.img")
+	if got := list(t, s); len(got) != 0 {
+		t.Errorf("the cache has %v", got)
+	}
+	site.Misbehave("/p/files/initrd", fetchtest.Fault{})
+	b := ensure(t, s, req)
+	p.isAll(t, b)
+	if b.Initrd.Source != site.URL("/p/files/initrd") {
+		t.Errorf("its source is %s", b.Initrd.Source)
+	}
+	before, initrds := counts(site), site.Requests("/p/files/initrd")
+	flip(t, b.Initrd.Path)
+	p.isAll(t, ensure(t, s, req))
+	if got := site.Requests("/p/files/initrd") - initrds; got != 1 || counts(site) != before {
+		t.Errorf("a damaged initrd: it was asked for %d times, the others %v, before %v", got, counts(site), before)
 	}
 }
 
@@ -165,7 +198,7 @@ func eventually(tb testing.TB, done func() bool) {
 
 func TestSecretsOfURLsAreNotKept(t *testing.T) {
 	t.Parallel()
-	p, site, cache := newProject(t, "web"), fetchtest.New(t), cacheDir(t)
+	p, site, cache := newInitrdProject(t, "web"), fetchtest.New(t), cacheDir(t)
 	p.publish(t, site, "web")
 	secret := func(path string) string {
 		return strings.Replace(site.URL(path), "http://", "http://user:hunter2@", 1) + "?signature=hunter3"
@@ -173,6 +206,7 @@ func TestSecretsOfURLsAreNotKept(t *testing.T) {
 	p.write(t, "web", func(m *baseimage.Manifest) {
 		m.Kernel.Path, m.Kernel.URL = "", secret("/p/files/kernel")
 		m.Rootfs.Path, m.Rootfs.URL = "", secret("/p/files/rootfs")
+		m.Initrd.Path, m.Initrd.URL = "", secret("/p/files/initrd")
 	})
 	data, err := os.ReadFile(p.manifest)
 	if err != nil {
@@ -185,7 +219,7 @@ func TestSecretsOfURLsAreNotKept(t *testing.T) {
 	b := ensure(t, s, req)
 	flip(t, b.Kernel.Path)
 	b = ensure(t, s, req) // with the secrets, which the manifest has
-	holds(t, b, p.kernel, p.rootfs)
+	p.isAll(t, b)
 	shown, err := json.Marshal(b)
 	if err != nil {
 		t.Fatal(err)
@@ -206,14 +240,18 @@ func TestSecretsOfURLsAreNotKept(t *testing.T) {
 
 func TestBundleIsTheSameAfterJSON(t *testing.T) {
 	t.Parallel()
-	p, cache := newProject(t, "json"), cacheDir(t)
-	b := ensure(t, open(t, baseimage.Options{CacheDir: cache}), p.request())
-	data, err := json.Marshal(b)
-	var again baseimage.Bundle
-	if err := errors.Join(err, json.Unmarshal(data, &again)); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(b, &again); diff != "" {
-		t.Error(diff)
+	for _, p := range []*project{newProject(t, "json"), newInitrdProject(t, "json2")} {
+		b := ensure(t, open(t, baseimage.Options{CacheDir: cacheDir(t)}), p.request())
+		data, err := json.Marshal(b)
+		var again baseimage.Bundle
+		if err := errors.Join(err, json.Unmarshal(data, &again)); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(b, &again); diff != "" {
+			t.Error(diff)
+		}
+		if has := strings.Contains(string(data), "initrd"); has != (p.initrd != nil) {
+			t.Errorf("shown as %s", data)
+		}
 	}
 }

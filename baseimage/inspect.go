@@ -65,27 +65,28 @@ func (s *Store) inspect(ctx context.Context, cache *os.Root, want *wanted, afres
 	return found, err
 }
 
-// checkParts verifies both files at once. What comes back per part is damage.
+// checkParts verifies the files at once. What comes back per part is damage.
 func (s *Store) checkParts(ctx context.Context, dir *os.Root, rec *record, afresh bool) (map[part]error, error) {
 	var (
 		group sync.WaitGroup
-		errs  [len(parts)]error
+		own   = rec.Manifest.parts()
+		errs  = make([]error, len(own))
 	)
-	for i, p := range parts {
+	for i, p := range own {
 		group.Go(func() {
 			errs[i] = s.check(ctx, dir, rec.Manifest.artifact(p), afresh)
 		})
 	}
 	group.Wait()
 	faults := make(map[part]error)
-	for i, p := range parts {
+	for i, p := range own {
 		if d, ok := errors.AsType[*damage](errs[i]); ok {
 			faults[p], errs[i] = d, nil
 		} else if errs[i] != nil {
 			errs[i] = fmt.Errorf("%s: %w", rec.Manifest.artifact(p).FileName, errs[i])
 		}
 	}
-	return faults, errors.Join(errs[:]...)
+	return faults, errors.Join(errs...)
 }
 
 // openBundle opens the directory of a bundle, and no link to one. The error matches

@@ -74,9 +74,11 @@ func describe(cache, dir *os.Root, id string) (Status, error) {
 		return unreadable(cache, id, err)
 	}
 	st := Status{
-		Bundle:    rec.bundle(filepath.Join(cache.Name(), id), lastUsed(cache, id)),
-		SizeBytes: rec.Manifest.Kernel.SizeBytes + rec.Manifest.Rootfs.SizeBytes,
-		Damaged:   obviousDamage(dir, rec),
+		Bundle:  rec.bundle(filepath.Join(cache.Name(), id), lastUsed(cache, id)),
+		Damaged: obviousDamage(dir, rec),
+	}
+	for _, p := range rec.Manifest.parts() {
+		st.SizeBytes += rec.Manifest.artifact(p).SizeBytes
 	}
 	st.InUse, err = inUse(cache, id)
 	return st, err
@@ -95,7 +97,7 @@ func unreadable(cache *os.Root, id string, err error) (Status, error) {
 
 // obviousDamage is what can be seen without reading the files.
 func obviousDamage(dir *os.Root, rec *record) string {
-	for _, p := range parts {
+	for _, p := range rec.Manifest.parts() {
 		a := rec.Manifest.artifact(p)
 		f, err := openSized(dir, a)
 		if err != nil {
@@ -147,7 +149,7 @@ func (s *Store) Bundle(ctx context.Context, id string) (*Bundle, error) {
 	return &b, nil
 }
 
-// Verify hashes both files of a bundle, whatever is known about them. The error is
+// Verify hashes the files of a bundle, whatever is known about them. The error is
 // BASE_IMAGE_DAMAGED, with each damaged file in its Details, or
 // BASE_IMAGE_RESOLVE_FAILED when there is no such bundle. Nothing is repaired.
 func (s *Store) Verify(ctx context.Context, id string) error {

@@ -26,6 +26,9 @@ type Manifest struct {
 
 	Kernel ArtifactManifest `json:"kernel"`
 	Rootfs ArtifactManifest `json:"rootfs"`
+	// Initrd is for kernels that have drivers as modules, as those of distributions
+	// have virtio. The zero value is none.
+	Initrd ArtifactManifest `json:"initrd,omitzero"`
 }
 
 // ArtifactManifest is a file of a bundle: where it is to be had, and what it has

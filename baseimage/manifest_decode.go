@@ -19,8 +19,10 @@ func ParseManifest(data []byte) (*Manifest, error) {
 	if strict.Readable(&f, data) {
 		if n := strict.ReadJSON(&f, data); n != nil {
 			strict.DecodeExact(&f, n, m, "")
-			m.Kernel.SHA256 = strings.ToLower(m.Kernel.SHA256)
-			m.Rootfs.SHA256 = strings.ToLower(m.Rootfs.SHA256)
+			for _, p := range parts {
+				a := m.artifact(p)
+				a.SHA256 = strings.ToLower(a.SHA256)
+			}
 			addNew(&f, m.mistakes())
 		}
 	}

@@ -62,8 +62,9 @@ func (m *Manifest) Resolve(location string) (*Manifest, error) {
 	}
 	var f strict.Faults
 	out := *m
-	out.Kernel.resolve(&f, "kernel", base)
-	out.Rootfs.resolve(&f, "rootfs", base)
+	for _, p := range out.parts() {
+		out.artifact(p).resolve(&f, string(p), base)
+	}
 	if err := f.Err(errcode.InvalidBaseImageManifest, "resolve base image manifest"); err != nil {
 		return nil, err
 	}

@@ -46,7 +46,7 @@ func TestManifestLocationsBecomeAbsolute(t *testing.T) {
 	for _, tt := range tests {
 		m := good()
 		m.Kernel.URL, m.Kernel.Path = tt.url, tt.path
-		m.Rootfs = m.Kernel
+		m.Rootfs, m.Initrd = m.Kernel, m.Kernel
 		before := *m
 		got, err := m.Resolve(tt.at)
 		if diff := cmp.Diff(&before, m); diff != "" {
@@ -55,14 +55,14 @@ func TestManifestLocationsBecomeAbsolute(t *testing.T) {
 		if tt.want == refused {
 			if err == nil {
 				t.Errorf("%s: %s%s is accepted", tt.at, tt.url, tt.path)
-			} else if text := mistakes(t, err); !strings.HasPrefix(text, "kernel.") || !strings.Contains(text, "\nrootfs.") {
+			} else if text := mistakes(t, err); !strings.HasPrefix(text, "kernel.") || !strings.Contains(text, "\nrootfs.") || !strings.Contains(text, "\ninitrd.") {
 				t.Errorf("%s: got %q", tt.at, text)
 			}
 			continue
 		}
 		if err != nil {
 			t.Errorf("%s: %v", tt.at, err)
-		} else if there := got.Kernel.URL + got.Kernel.Path; there != tt.want || got.Rootfs != got.Kernel {
+		} else if there := got.Kernel.URL + got.Kernel.Path; there != tt.want || got.Rootfs != got.Kernel || got.Initrd != got.Kernel {
 			t.Errorf("%s: %s%s is at %s, want %s", tt.at, tt.url, tt.path, there, tt.want)
 		}
 	}

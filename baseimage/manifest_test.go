@@ -32,6 +32,19 @@ func good() *baseimage.Manifest {
 	}
 }
 
+// initrd is one for tests to spoil, too.
+func initrd() baseimage.ArtifactManifest {
+	return baseimage.ArtifactManifest{URL: "initrd.img", FileName: "initrd-6.1", SHA256: hashB, SizeBytes: 2}
+}
+
+// spoilInitrd gives a manifest an initrd with a mistake.
+func spoilInitrd(spoil func(a *baseimage.ArtifactManifest)) func(m *baseimage.Manifest) {
+	return func(m *baseimage.Manifest) {
+		m.Initrd = initrd()
+		spoil(&m.Initrd)
+	}
+}
+
 func encode(tb testing.TB, m *baseimage.Manifest) []byte {
 	tb.Helper()
 	data, err := json.Marshal(m)
@@ -75,22 +88,32 @@ func golden(t *testing.T, name, got string) {
 
 func TestParseManifestGivesBackWhatWasMarshalled(t *testing.T) {
 	t.Parallel()
-	want := good()
-	got, err := baseimage.ParseManifest(encode(t, want))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	for _, has := range []bool{false, true} {
+		want := good()
+		if has {
+			want.Initrd = initrd()
+		}
+		data := encode(t, want)
+		got, err := baseimage.ParseManifest(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		if strings.Contains(string(data), "initrd") != has {
+			t.Errorf("with an initrd %t, it is %s", has, data)
+		}
 	}
 }
 
 func TestParseManifestTakesHashesInUpperCase(t *testing.T) {
 	t.Parallel()
 	m := good()
-	m.Kernel.SHA256 = strings.ToUpper(hashA)
+	m.Initrd = initrd()
+	m.Kernel.SHA256, m.Initrd.SHA256 = strings.ToUpper(hashA), strings.ToUpper(hashB)
 	got, err := baseimage.ParseManifest(encode(t, m))
-	if err != nil || got.Kernel.SHA256 != hashA {
+	if err != nil || got.Kernel.SHA256 != hashA || got.Initrd.SHA256 != hashB {
 		t.Errorf("got %v, %v", got, err)
 	}
 	if err := m.Validate(); err == nil {
@@ -127,6 +150,11 @@ func TestParseManifestRefusesWhatIsNoSingleObject(t *testing.T) {
 		{"not so deep", `{"kernel":` + strings.Repeat("[", 100) + strings.Repeat("]", 100) + `}`, "too deep"},
 		{"a key twice", strings.Replace(whole, `"name"`, `"arch":"aarch64","name"`, 1), "arch: is set twice"},
 		{"a key of a part twice", strings.Replace(whole, `"url"`, `"fileName":"x","url"`, 1), "kernel.fileName: is set twice"},
+		{"an initrd of null", strings.Replace(whole, `"rootfs":`, `"initrd":null,"rootfs":`, 1), "initrd: can't be null"},
+		{"an initrd of nothing", strings.Replace(whole, `"rootfs":`, `"initrd":{},"rootfs":`, 1), "initrd: can't be empty: leave it out"},
+		{"an initrd of empty text", strings.Replace(whole, `"rootfs":`, `"initrd":{"fileName":""},"rootfs":`, 1), "initrd: can't be empty: leave it out"},
+		{"an initrd by its path", strings.Replace(whole, `"rootfs":`, `"initrd":"initrd.img","rootfs":`, 1), "initrd: want an object"},
+		{"an initrd twice", strings.Replace(whole, `"rootfs":`, `"initrd":{"path":"a","fileName":"a"},"initrd":{},"rootfs":`, 1), "initrd: is set twice"},
 		{"other case", strings.Replace(whole, `"bundleId"`, `"bundleID"`, 1), `bundleID: unknown key, did you mean "bundleId"?`},
 	}
 	for _, tt := range tests {
@@ -158,6 +186,8 @@ var rules = []struct {
 	{"relative URL with a colon in its second part", func(m *baseimage.Manifest) { m.Kernel.URL = "../k:1/vm" }, ""},
 	{"URL of a path", func(m *baseimage.Manifest) { m.Kernel.URL = "/k" }, ""},
 	{"local kernel without a hash", func(m *baseimage.Manifest) { m.Kernel = baseimage.ArtifactManifest{Path: "/k", FileName: "k"} }, ""},
+	{"an initrd", spoilInitrd(func(*baseimage.ArtifactManifest) {}), ""},
+	{"local initrd without a hash", func(m *baseimage.Manifest) { m.Initrd = baseimage.ArtifactManifest{Path: "i", FileName: "i"} }, ""},
 	{"largest size", func(m *baseimage.Manifest) { m.Kernel.SizeBytes = 16 << 30 }, ""},
 
 	{"newer format", func(m *baseimage.Manifest) { m.SchemaVersion = 2 }, "schemaVersion"},
@@ -210,7 +240,20 @@ var rules = []struct {
 	{"file name of the cache", func(m *baseimage.Manifest) { m.Rootfs.FileName = "bundle.json" }, "rootfs.fileName"},
 	{"file name of the manifest", func(m *baseimage.Manifest) { m.Rootfs.FileName = "manifest.json" }, "rootfs.fileName"},
 	{"file name of the holders", func(m *baseimage.Manifest) { m.Rootfs.FileName = "uses" }, "rootfs.fileName"},
-	{"one file name for both", func(m *baseimage.Manifest) { m.Rootfs.FileName = m.Kernel.FileName }, "rootfs.fileName"},
+	{"one file name for kernel and rootfs", func(m *baseimage.Manifest) { m.Rootfs.FileName = m.Kernel.FileName }, "rootfs.fileName"},
+	{"initrd nowhere", spoilInitrd(func(a *baseimage.ArtifactManifest) { a.URL = "" }), "initrd"},
+	{"initrd at two places", spoilInitrd(func(a *baseimage.ArtifactManifest) { a.Path = "i" }), "initrd"},
+	{"initrd by ftp", spoilInitrd(func(a *baseimage.ArtifactManifest) { a.URL = "ftp://h/i" }), "initrd.url"},
+	{"initrd without a hash", spoilInitrd(func(a *baseimage.ArtifactManifest) { a.SHA256 = "" }), "initrd.sha256"},
+	{"placeholder of an initrd", spoilInitrd(func(a *baseimage.ArtifactManifest) { a.SHA256 = strings.Repeat("0", 64) }), "initrd.sha256"},
+	{"initrd of a negative size", spoilInitrd(func(a *baseimage.ArtifactManifest) { a.SizeBytes = -1 }), "initrd.sizeBytes"},
+	{"initrd too large", spoilInitrd(func(a *baseimage.ArtifactManifest) { a.SizeBytes = 16<<30 + 1 }), "initrd.sizeBytes"},
+	{"initrd with a path of a zero byte", spoilInitrd(func(a *baseimage.ArtifactManifest) { a.URL, a.Path = "", "a\x00b" }), "initrd.path"},
+	{"initrd without a file name", spoilInitrd(func(a *baseimage.ArtifactManifest) { a.FileName = "" }), "initrd.fileName"},
+	{"initrd with a file name that leads out", spoilInitrd(func(a *baseimage.ArtifactManifest) { a.FileName = "../../boot/initrd" }), "initrd.fileName"},
+	{"initrd with a file name of the cache", spoilInitrd(func(a *baseimage.ArtifactManifest) { a.FileName = "bundle.json" }), "initrd.fileName"},
+	{"one file name for initrd and kernel", func(m *baseimage.Manifest) { m.Initrd = initrd(); m.Initrd.FileName = m.Kernel.FileName }, "initrd.fileName"},
+	{"one file name for initrd and rootfs", func(m *baseimage.Manifest) { m.Initrd = initrd(); m.Initrd.FileName = m.Rootfs.FileName }, "initrd.fileName"},
 }
 
 func TestManifestRulesNameTheField(t *testing.T) {
@@ -256,6 +299,9 @@ func FuzzParseManifest(f *testing.F) {
 		tt.spoil(m)
 		f.Add(encode(f, m))
 	}
+	for _, part := range []string{`null`, `{}`, `[]`, `""`, `{"fileName":""}`, `{"path":"/etc/shadow","fileName":"i"}`} {
+		f.Add([]byte(strings.Replace(string(encode(f, good())), `"rootfs":`, `"initrd":`+part+`,"rootfs":`, 1)))
+	}
 	names, err := filepath.Glob("testdata/*.json")
 	if err != nil || len(names) == 0 {
 		f.Fatal("no seeds", err)
@@ -282,13 +328,22 @@ func FuzzParseManifest(f *testing.F) {
 		if diff := cmp.Diff(m, again); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
-		for _, name := range []string{m.BundleID, m.Kernel.FileName, m.Rootfs.FileName} {
+		names := []string{m.BundleID, m.Kernel.FileName, m.Rootfs.FileName}
+		hasInitrd := m.Initrd != baseimage.ArtifactManifest{}
+		if hasInitrd {
+			names = append(names, m.Initrd.FileName)
+		}
+		for _, name := range names {
 			if filepath.Dir(filepath.Join("/cache", name)) != "/cache" || filepath.Base(name) != name || strings.HasPrefix(name, ".") {
 				t.Errorf("%q is no name of a file", name)
 			}
 		}
 		if web, err := m.Resolve("https://h.example/m.json"); err == nil {
-			for _, a := range []baseimage.ArtifactManifest{web.Kernel, web.Rootfs} {
+			files := []baseimage.ArtifactManifest{web.Kernel, web.Rootfs}
+			if hasInitrd {
+				files = append(files, web.Initrd)
+			}
+			for _, a := range files {
 				if a.Path != "" || !strings.HasPrefix(a.URL, "http") {
 					t.Errorf("a manifest from the web leads to %q %q", a.Path, a.URL)
 				}

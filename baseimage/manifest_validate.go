@@ -71,11 +71,7 @@ func (m *Manifest) mistakes() []errcode.Detail {
 		f.Add("rootfsIsReadOnly", "must be true: squashfs can't be written to")
 	}
 	f.bootArgs(m)
-	f.artifact("kernel", &m.Kernel)
-	f.artifact("rootfs", &m.Rootfs)
-	if m.Kernel.FileName != "" && m.Kernel.FileName == m.Rootfs.FileName {
-		f.Add("rootfs.fileName", "%s is also kernel.fileName", strict.Quote(m.Rootfs.FileName))
-	}
+	f.artifacts(m)
 	return f.Details
 }
 
@@ -125,6 +121,20 @@ func (f *manifestFaults) bootArgs(m *Manifest) {
 		f.Add("bootArgs", "has %d bytes, at most %d are allowed", len(m.BootArgs), maxBootArgs)
 	case !bootArgsPattern.MatchString(m.BootArgs):
 		f.Add("bootArgs", "%s has something other than printable ASCII on one line", strict.Quote(m.BootArgs))
+	}
+}
+
+// artifacts checks the files one by one, and that they do not share a name.
+func (f *manifestFaults) artifacts(m *Manifest) {
+	first := make(map[string]part)
+	for _, p := range m.parts() {
+		a := m.artifact(p)
+		f.artifact(string(p), a)
+		if other, taken := first[a.FileName]; taken && a.FileName != "" {
+			f.Add(string(p)+".fileName", "%s is also %s.fileName", strict.Quote(a.FileName), other)
+			continue
+		}
+		first[a.FileName] = p
 	}
 }
 

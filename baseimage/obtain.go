@@ -12,7 +12,7 @@ import (
 	"github.com/smartvm/smartvm/internal/fetch"
 )
 
-// fileMode is that of kernels and root file systems. Nobody else reaches them
+// fileMode is that of the files that a VM boots from. Nobody else reaches them
 // through the cache's directory, but a jail may have a hard link or a bind mount,
 // and a Firecracker of another user in it must be able to read that.
 const fileMode = 0o644

@@ -26,6 +26,9 @@ type PackOptions struct {
 	// Kernel is the path of an uncompressed kernel: vmlinux for x86_64, Image for
 	// aarch64.
 	Kernel string
+	// Initrd is the path of an initrd, for a kernel that can't boot without one; the
+	// default is none. It is taken as it is.
+	Initrd string
 	// BootArgs are the kernel arguments; the default is that of [DefaultBootArgs].
 	BootArgs string
 	// Dir is the directory to make. It must not exist, or be empty.
@@ -37,12 +40,13 @@ const (
 	manifestFile = "manifest.json"
 	kernelFile   = "vmlinux"
 	rootfsFile   = "rootfs."
+	initrdFile   = "initrd.img"
 )
 
 // Pack makes a bundle that can be hosted: a directory with a kernel, a root file
-// system and manifest.json, which has their hashes and sizes and names them by URLs
-// relative to itself, so that the directory can be served from anywhere. Files have
-// mode 0644, the directory 0755. It appears in one step when all is whole and on the
+// system, perhaps an initrd, and manifest.json, which has their hashes and sizes and
+// names them by URLs relative to itself, so that the directory can be served from
+// anywhere. Files have mode 0644, the directory 0755. It appears in one step when all is whole and on the
 // disk; after a failure nothing is left of it.
 //
 // A root file system that is an image already is copied, and writable if it is
@@ -93,6 +97,9 @@ func (p *packing) settle() error {
 	p.Name = cmp.Or(p.Name, p.ID)
 	if message := notRegular(p.Kernel); message != "" {
 		add("kernel", message)
+	}
+	if message := notContent(p.Initrd); message != "" && p.Initrd != "" {
+		add("initrd", message)
 	}
 	if message := notFree(p.Dir); message != "" {
 		add("dir", message)
@@ -146,6 +153,12 @@ func (p *packing) fill(ctx context.Context, d *bundleDir) (*Manifest, error) {
 	if err := d.copy(ctx, p.Kernel, kernelFile); err != nil {
 		return nil, err
 	}
+	if p.Initrd != "" {
+		m.Initrd = ArtifactManifest{Path: initrdFile, FileName: initrdFile}
+		if err := d.copy(ctx, p.Initrd, initrdFile); err != nil {
+			return nil, err
+		}
+	}
 	var err error
 	if m.Arch, err = p.arch(d); err != nil {
 		return nil, err
@@ -162,7 +175,8 @@ func (p *packing) fill(ctx context.Context, d *bundleDir) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, a := range []*ArtifactManifest{&m.Kernel, &m.Rootfs} {
+	for _, name := range m.parts() {
+		a := m.artifact(name)
 		if a.SHA256, a.SizeBytes, err = d.hash(ctx, a.FileName, p.begin); err != nil {
 			return nil, err
 		}

@@ -143,6 +143,18 @@ func notRegular(path string) string {
 	return ""
 }
 
+// notContent is notRegular for a file that must not be empty, as no file of a bundle
+// may.
+func notContent(path string) string {
+	if message := notRegular(path); message != "" {
+		return message
+	}
+	if info, err := os.Stat(path); err == nil && info.Size() == 0 {
+		return path + " is empty"
+	}
+	return ""
+}
+
 // notFree says why a directory can't be made at path, "" if it can.
 func notFree(path string) string {
 	if path == "" {

@@ -89,7 +89,11 @@ func checkBundle(t *testing.T, dir string, m *baseimage.Manifest) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range []baseimage.ArtifactManifest{resolved.Kernel, resolved.Rootfs} {
+	files := []baseimage.ArtifactManifest{resolved.Kernel, resolved.Rootfs}
+	if m.Initrd != (baseimage.ArtifactManifest{}) {
+		files = append(files, resolved.Initrd)
+	}
+	for _, a := range files {
 		content, err := os.ReadFile(strings.TrimPrefix(a.URL, "file://"))
 		if err != nil || int64(len(content)) != a.SizeBytes || fmt.Sprintf("%x", sha256.Sum256(content)) != a.SHA256 {
 			t.Errorf("%s has %d bytes, %v; not what the manifest says: %+v", a.URL, len(content), err, a)
@@ -99,7 +103,7 @@ func checkBundle(t *testing.T, dir string, m *baseimage.Manifest) {
 		t.Errorf("it can't be hosted: %+v, %v", hosted, err)
 	}
 	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 3 {
+	if err != nil || len(entries) != 1+len(files) {
 		t.Errorf("the bundle has %v, %v", entries, err)
 	}
 	for _, e := range entries {
@@ -216,6 +220,32 @@ func TestImageIsTakenAsItIs(t *testing.T) {
 	}
 }
 
+func TestInitrdIsPackedAsItIsAndBootsFromTheCache(t *testing.T) {
+	t.Parallel()
+	o, tasks, data := packOptions(t), new(tally), []byte("070701 and so on")
+	o.Rootfs = write(t, filepath.Join(t.TempDir(), "image"), marked(0, "hsqs"))
+	o.Initrd = write(t, filepath.Join(t.TempDir(), "initrd.img-6.1.0-cloud"), data)
+	o.Progress = tasks
+	m, err := baseimage.Pack(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkBundle(t, o.Dir, m)
+	want := baseimage.ArtifactManifest{URL: "initrd.img", FileName: "initrd.img", SHA256: sum(data), SizeBytes: int64(len(data))}
+	if diff := cmp.Diff(want, m.Initrd); diff != "" {
+		t.Error(diff)
+	}
+	if got, err := os.ReadFile(filepath.Join(o.Dir, "initrd.img")); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("the initrd is %q, %v", got, err)
+	}
+	if n, told := tasks.open["initrd.img sha256"]; n != 0 || !told {
+		t.Errorf("tasks: %v", tasks.open)
+	}
+	s := open(t, baseimage.Options{CacheDir: cacheDir(t)})
+	b := ensure(t, s, baseimage.Request{Manifest: filepath.Join(o.Dir, "manifest.json")})
+	holdsFile(t, b.Initrd, data)
+}
+
 func TestKernelHasToBeOneThatFirecrackerBoots(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -275,6 +305,9 @@ func TestAllMistakesInPackOptionsAreToldAtOnce(t *testing.T) {
 		"nothing":                {func(o *baseimage.PackOptions) { *o = baseimage.PackOptions{} }, []string{"dir", "kernel", "rootfs"}},
 		"missing":                {func(o *baseimage.PackOptions) { o.Kernel, o.Rootfs, o.Dir = missing, missing, full }, []string{"dir", "kernel", "rootfs"}},
 		"a directory as kernel":  {func(o *baseimage.PackOptions) { o.Kernel = full }, []string{"kernel"}},
+		"no initrd":              {func(o *baseimage.PackOptions) { o.Initrd = missing }, []string{"initrd"}},
+		"a directory as initrd":  {func(o *baseimage.PackOptions) { o.Initrd = full }, []string{"initrd"}},
+		"an empty initrd":        {func(o *baseimage.PackOptions) { o.Initrd = filepath.Join(full, "file") }, []string{"initrd"}},
 		"a file as directory":    {func(o *baseimage.PackOptions) { o.Dir = o.Kernel }, []string{"dir"}},
 		"two sources":            {func(o *baseimage.PackOptions) { o.Tar = strings.NewReader("") }, []string{"rootfs"}},
 		"unknown type":           {func(o *baseimage.PackOptions) { o.RootfsType = "xfs" }, []string{"rootfsType"}},

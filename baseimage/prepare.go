@@ -25,7 +25,7 @@ const newPrefix = ".new-"
 func (s *Store) prepare(ctx context.Context, cache *os.Root, lock *bundleLock, want *wanted, found *findings, force bool) (*record, error) {
 	id := want.Manifest.BundleID
 	repair := found.rec != nil && !found.other && !force
-	next, todo := want.record, parts[:]
+	next, todo := want.record, want.Manifest.parts()
 	if repair {
 		next, todo = found.next, found.parts()
 		s.report(ctx, id, found)
@@ -129,7 +129,7 @@ func (s *Store) fetchAll(ctx context.Context, cache *os.Root, want *wanted, next
 	return err
 }
 
-// obtainAll fetches the files at once. The first failure ends the other too.
+// obtainAll fetches the files at once. The first failure ends the others too.
 func (s *Store) obtainAll(ctx context.Context, dir *os.Root, want *wanted, next *record, todo []part) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -181,7 +181,10 @@ func complete(dir *os.Root, rec *record) error {
 	if err != nil {
 		return err
 	}
-	keep := map[string]bool{rec.Manifest.Kernel.FileName: true, rec.Manifest.Rootfs.FileName: true}
+	keep := make(map[string]bool)
+	for _, p := range rec.Manifest.parts() {
+		keep[rec.Manifest.artifact(p).FileName] = true
+	}
 	names, err := plainfile.NamesIn(dir)
 	if err != nil {
 		return err

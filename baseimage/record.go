@@ -28,22 +28,37 @@ type record struct {
 	Manifest Manifest            `json:"manifest"`
 }
 
-// part is one of the two files of a bundle.
+// part is one of the files of a bundle.
 type part string
 
 const (
 	partKernel part = "kernel"
 	partRootfs part = "rootfs"
+	partInitrd part = "initrd"
 )
 
-var parts = [...]part{partKernel, partRootfs}
+// parts are all files that a bundle may have, in their order.
+var parts = [...]part{partKernel, partRootfs, partInitrd}
 
-// artifact returns a file's description for reading or writing.
-func (m *Manifest) artifact(p part) *ArtifactManifest {
-	if p == partKernel {
-		return &m.Kernel
+// parts returns the files that the bundle has, in their order.
+func (m *Manifest) parts() []part {
+	if m.Initrd == (ArtifactManifest{}) {
+		return []part{partKernel, partRootfs}
 	}
-	return &m.Rootfs
+	return parts[:]
+}
+
+// artifact returns a file's description for reading or writing. It is zero for a file
+// that the bundle lacks.
+func (m *Manifest) artifact(p part) *ArtifactManifest {
+	switch p {
+	case partKernel:
+		return &m.Kernel
+	case partInitrd:
+		return &m.Initrd
+	default:
+		return &m.Rootfs
+	}
 }
 
 // origin is where an artifact comes from.
@@ -79,7 +94,7 @@ func (r *record) mistakes(id string) []errcode.Detail {
 	if r.Manifest.BundleID != id {
 		f.Add("manifest.bundleId", "it is %s, in the directory %s", strict.Quote(r.Manifest.BundleID), id)
 	}
-	for _, p := range parts {
+	for _, p := range r.Manifest.parts() {
 		if a := r.Manifest.artifact(p); a.SHA256 == "" || a.SizeBytes <= 0 {
 			f.Add("manifest."+string(p), "it has no hash or no size")
 		}
@@ -104,11 +119,14 @@ func (r *record) bundle(dir string, used time.Time) Bundle {
 	m := &r.Manifest
 	file := func(p part) Artifact {
 		a := m.artifact(p)
+		if a.FileName == "" {
+			return Artifact{}
+		}
 		return Artifact{Path: filepath.Join(dir, a.FileName), SHA256: a.SHA256, SizeBytes: a.SizeBytes, Source: a.origin()}
 	}
 	return Bundle{
 		ID: m.BundleID, Name: m.Name, Arch: m.Arch, FirecrackerVersion: m.FirecrackerVersion,
-		Kernel: file(partKernel), Rootfs: file(partRootfs),
+		Kernel: file(partKernel), Rootfs: file(partRootfs), Initrd: file(partInitrd),
 		RootfsType: m.RootfsType, RootfsIsReadOnly: m.RootfsIsReadOnly, BootArgs: m.BootArgs,
 		Preset: r.Preset, Source: r.Source, CreatedAt: r.CreatedAt, LastUsedAt: used,
 	}

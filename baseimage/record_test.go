@@ -1,12 +1,29 @@
 package baseimage_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/smartvm/smartvm/baseimage"
 )
+
+// A cache outlives the smartvm that made it. This one was made before there were
+// initrds.
+func TestDescriptionOfABundleWithoutAnInitrdStaysAsItIs(t *testing.T) {
+	t.Parallel()
+	before, err := os.ReadFile("testdata/bundle.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := baseimage.ReadAndWriteRecord(before, "minimal")
+	if diff := cmp.Diff(string(before), string(after)); diff != "" || err != nil {
+		t.Errorf("(-before +after):\n%s%v", diff, err)
+	}
+}
 
 // What is read of a cache may be anything. What is accepted has to be whole.
 func FuzzParseRecord(f *testing.F) {
@@ -17,6 +34,14 @@ func FuzzParseRecord(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(whole)
+	f.Add(bytes.Replace(whole, []byte(`"rootfs":`), []byte(`"initrd":{},"rootfs":`), 1))
+	p, cache = newInitrdProject(f, "seed"), cacheDir(f)
+	ensure(f, open(f, baseimage.Options{CacheDir: cache}), p.request())
+	modular, err := os.ReadFile(filepath.Join(cache, "seed", "bundle.json"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(modular)
 	f.Add(whole[:len(whole)/2])
 	f.Add([]byte(`{"preset":"latest","manifest":{}}`))
 	f.Add([]byte(`{"preset":"hosted","preset":"lts"}`))

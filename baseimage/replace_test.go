@@ -20,24 +20,57 @@ func TestNewHashesReplaceABundleThatNobodyUses(t *testing.T) {
 		"swapped names": func(_ *project, m *baseimage.Manifest) {
 			m.Kernel.FileName, m.Rootfs.FileName = m.Rootfs.FileName, m.Kernel.FileName
 		},
+		"initrd and rootfs swapped": func(_ *project, m *baseimage.Manifest) {
+			m.Initrd.FileName, m.Rootfs.FileName = m.Rootfs.FileName, m.Initrd.FileName
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p, cache := newProject(t, "project"), cacheDir(t)
+			p, cache := newInitrdProject(t, "project"), cacheDir(t)
 			s := open(t, baseimage.Options{CacheDir: cache})
 			ensure(t, s, p.request())
-			p.kernel, p.rootfs = content(6000), content(100_000)
+			p.kernel, p.rootfs, p.initrd = content(6000), content(100_000), content(100)
 			p.write(t, "project", func(m *baseimage.Manifest) { edit(p, m) })
 
 			_, err := s.Ensure(t.Context(), p.request())
 			wantCode(t, err, errcode.BaseImageInUse) // this store has returned the old one
 			shut(t, s)
 			s = open(t, baseimage.Options{CacheDir: cache})
-			b := ensure(t, s, p.request())
-			holds(t, b, p.kernel, p.rootfs)
-			if got := names(t, filepath.Dir(b.Kernel.Path)); len(got) != 5 {
-				t.Errorf("the bundle has %v", got)
+			p.isAll(t, ensure(t, s, p.request()))
+			if got := names(t, cache); len(got) != 2 {
+				t.Errorf("the cache has %v", got)
 			}
+		})
+	}
+}
+
+// An initrd decides what a kernel finds: a bundle that has another one, or none, is
+// another bundle.
+func TestAnInitrdThatComesGoesOrChangesReplacesABundle(t *testing.T) {
+	t.Parallel()
+	small, large := content(100), content(1000)
+	for name, tt := range map[string]struct{ before, after []byte }{
+		"comes":   {nil, small},
+		"goes":    {small, nil},
+		"changes": {small, large},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, cache := newProject(t, "project"), cacheDir(t)
+			p.initrd = tt.before
+			p.write(t, "project", nil)
+			user := open(t, baseimage.Options{CacheDir: cache})
+			old := ensure(t, user, p.request())
+			p.initrd = tt.after
+			p.write(t, "project", nil)
+			s := open(t, baseimage.Options{CacheDir: cache})
+			_, err := s.Ensure(t.Context(), p.request())
+			wantCode(t, err, errcode.BaseImageInUse)
+			if tt.before != nil {
+				holdsFile(t, old.Initrd, tt.before)
+			}
+			shut(t, user)
+			p.isAll(t, ensure(t, s, p.request()))
 			if got := names(t, cache); len(got) != 2 {
 				t.Errorf("the cache has %v", got)
 			}

@@ -25,11 +25,11 @@ type Request struct {
 	// FirecrackerVersion is what the preset latest shall fit, instead of the newest
 	// release. The other presets know theirs: they only accept the same one.
 	FirecrackerVersion firecracker.Version
-	// ForceDownload asks the sources anew and fetches both files again, even if the
+	// ForceDownload asks the sources anew and fetches all files again, even if the
 	// cache has them. It replaces a bundle whose files are published with other
 	// content under the same names.
 	ForceDownload bool
-	// Verify hashes both files even if this store has done so before.
+	// Verify hashes all files even if this store has done so before.
 	Verify bool
 }
 

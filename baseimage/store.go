@@ -73,7 +73,7 @@ type Options struct {
 // The cache is a directory of its user's own:
 //
 //	<bundle id>/bundle.json   what the files are and where they came from
-//	<bundle id>/<file name>   the kernel and the root file system, mode 0644
+//	<bundle id>/<file name>   the kernel, the root file system and the initrd, mode 0644
 //	<bundle id>/uses/<hash>   pins: each names the directory of its holder
 //	<bundle id>/.used         the time of the last use
 //	.locks/<bundle id>        see lockWork, lockLook and lockUse

@@ -23,8 +23,9 @@ func Decode(f *Faults, n *Node, to any, field string) {
 }
 
 // DecodeExact is [Decode] for formats that have a schema: null is a mistake, and
-// so are 0 and empty text for a key that may be left out (omitempty). A field with
-// the tag strict:"exact" is decoded so in any document.
+// so are 0, empty text and what has nothing in it for a key that may be left out
+// (omitempty, omitzero). A field with the tag strict:"exact" is decoded so in any
+// document.
 func DecodeExact(f *Faults, n *Node, to any, field string) {
 	d := decoder{Faults: f, exact: true}
 	d.value(n, reflect.ValueOf(to).Elem(), field)
@@ -201,7 +202,11 @@ func (d *decoder) member(m Member, v reflect.Value, field string, optional bool)
 	before := len(d.Details)
 	d.value(m.Value, v, field)
 	if d.exact && optional && v.IsZero() && len(d.Details) == before {
-		d.At(m.Line, field, "can't be %v: leave it out", m.Value)
+		what := m.Value.String()
+		if m.Value.Kind == Object || m.Value.Kind == List {
+			what = "empty"
+		}
+		d.At(m.Line, field, "can't be %s: leave it out", what)
 	}
 }
 
@@ -280,7 +285,7 @@ func (d *decoder) anything(n *Node, v reflect.Value, field string) {
 type fields struct {
 	names    []string // in the order of declaration, for suggestions
 	index    map[string][]int
-	optional map[string]bool   // with omitempty
+	optional map[string]bool   // with omitempty or omitzero
 	mode     map[string]string // "filled" or "exact", see Decode...
 	text     []int             // of the field that takes text in the place of an object
 }
@@ -297,7 +302,7 @@ func fieldsOf(t reflect.Type) fields {
 		}
 		out.names = append(out.names, name)
 		out.index[name] = f.Index
-		out.optional[name] = options == "omitempty"
+		out.optional[name] = options == "omitempty" || options == "omitzero"
 		out.mode[name] = f.Tag.Get("strict")
 	}
 	return out

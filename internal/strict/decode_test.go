@@ -94,6 +94,32 @@ room.heating: can't be null (line 4)
 	}
 }
 
+func TestExactDecodingMindsAnObjectWithNothingInIt(t *testing.T) {
+	t.Parallel()
+	type house struct {
+		Shed heating `json:"shed,omitzero"`
+	}
+	for text, want := range map[string]string{
+		`{}`:                        "",
+		`{"shed": {"fuel": "oil"}}`: "",
+		`{"shed": {}}`:              "shed: can't be empty: leave it out (line 1)",
+		`{"shed": {"fuel": ""}}`:    "shed: can't be empty: leave it out (line 1)",
+		`{"shed": null}`:            "shed: can't be null (line 1)",
+		`{"shed": {"fuel": 1}}`:     "shed.fuel: want text, found the number 1: put it in quotes (line 1)",
+	} {
+		var f strict.Faults
+		var got house
+		strict.DecodeExact(&f, strict.ReadJSON(&f, []byte(text)), &got, "")
+		faults := ""
+		for _, d := range f.Details {
+			faults += d.String()
+		}
+		if faults != want {
+			t.Errorf("%s: got %q, want %q", text, faults, want)
+		}
+	}
+}
+
 func TestFaultsWithoutAMistakeAreNoError(t *testing.T) {
 	t.Parallel()
 	var f strict.Faults
@@ -184,7 +210,7 @@ func TestAFieldCanBeExactInAnyDocument(t *testing.T) {
 		"limits: {cores: null}\nsize:":     "limits.cores: can't be null (line 1)",
 		"limits: {cores: 1e999}":           "limits.cores: 1e999 is out of range (line 1)",
 		"limits: {cores: two}":             "limits.cores: want a number, found the text \"two\" (line 1)",
-		"limits: {names: []}":              "limits.names: can't be a list: leave it out (line 1)",
+		"limits: {names: []}":              "limits.names: can't be empty: leave it out (line 1)",
 		"limits:":                          "limits: can't be null (line 1)",
 	} {
 		var f strict.Faults
