@@ -77,20 +77,20 @@ func (m *Manager) Images() *image.Store { return m.images }
 // BaseImages returns the cache of bootable bundles. It is valid until Close.
 func (m *Manager) BaseImages() *baseimage.Store { return m.baseImages }
 
-// EnsureBaseImage returns a bundle that can be booted: kernel, root file system and
-// the boot arguments that go with them. It is fetched if the cache lacks it, and
-// verified in any case; see [baseimage.Store.Ensure]. The bundle stays in the cache
-// until the manager is closed, and from the start of a VM that uses it until that
-// VM is cleaned up.
+// EnsureBaseImage returns a bundle that can be booted: kernel, root file system,
+// perhaps an initrd, and the boot arguments that go with them. It is fetched if the
+// cache lacks it, and verified in any case; see [baseimage.Store.Ensure]. The bundle
+// stays in the cache until the manager is closed, and from the start of a VM that
+// uses it until that VM is cleaned up.
 func (m *Manager) EnsureBaseImage(ctx context.Context, req baseimage.Request) (*baseimage.Bundle, error) {
 	return m.baseImages.Ensure(ctx, req)
 }
 
 // ImageConfig returns a configuration that boots a bundle on the Firecracker that
-// it is for. Its root drive has the id rootfs.
+// it is for, with its initrd if it has one. Its root drive has the id rootfs.
 func ImageConfig(b *baseimage.Bundle) vmconfig.Config {
 	return vmconfig.Config{
-		BootSource:         firecracker.BootSource{KernelImagePath: b.Kernel.Path, BootArgs: b.BootArgs},
+		BootSource:         firecracker.BootSource{KernelImagePath: b.Kernel.Path, InitrdPath: b.Initrd.Path, BootArgs: b.BootArgs},
 		FirecrackerVersion: b.FirecrackerVersion,
 		Drives: []vmconfig.Drive{{Drive: firecracker.Drive{
 			DriveID: "rootfs", PathOnHost: b.Rootfs.Path, IsRootDevice: true, IsReadOnly: b.RootfsIsReadOnly,

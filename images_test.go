@@ -1,8 +1,10 @@
 package smartvm_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,17 +20,28 @@ import (
 // bundle puts a base image of the hello guest into a manager's cache.
 func bundle(t *testing.T, m *smartvm.Manager, id, version, words string) *baseimage.Bundle {
 	t.Helper()
+	return bundleWith(t, m, id, version, words, nil)
+}
+
+// bundleWith is bundle with an initrd, unless that is nil.
+func bundleWith(t *testing.T, m *smartvm.Manager, id, version, words string, initrd []byte) *baseimage.Bundle {
+	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "vmlinux"), hello.Image())
 	write(t, filepath.Join(dir, "rootfs.squashfs"), append([]byte("hsqs"), make([]byte, 4092)...))
-	manifest, err := json.Marshal(map[string]any{
+	manifest := map[string]any{
 		"schemaVersion": 1, "bundleId": id, "name": "the hello guest", "arch": "x86_64", "firecrackerVersion": version,
 		"rootfsType": "squashfs", "rootfsIsReadOnly": true, "bootArgs": words,
 		"kernel": map[string]any{"path": "vmlinux", "fileName": "vmlinux"},
 		"rootfs": map[string]any{"path": "rootfs.squashfs", "fileName": "rootfs.squashfs"},
-	})
+	}
+	if initrd != nil {
+		write(t, filepath.Join(dir, "initrd.img"), initrd)
+		manifest["initrd"] = map[string]any{"path": "initrd.img", "fileName": "initrd.img"}
+	}
+	text, err := json.Marshal(manifest)
 	must(t, err)
-	write(t, filepath.Join(dir, "manifest.json"), manifest)
+	write(t, filepath.Join(dir, "manifest.json"), text)
 	b, err := m.EnsureBaseImage(patient(t), baseimage.Request{Manifest: filepath.Join(dir, "manifest.json")})
 	must(t, err)
 	return b
@@ -55,6 +68,47 @@ func TestBaseImageBootsWithItsArguments(t *testing.T) {
 	follow(t, vm, smartvm.ConsoleOptions{}).find("console=ttyS0 " + hello.Stay)
 	if drives := vm.Drives(); len(drives) > 0 {
 		t.Errorf("a read-only root file system was copied: %+v", drives)
+	}
+}
+
+// The hello guest has no use for an initrd, so what is looked at is the file that
+// Firecracker was given.
+func TestBaseImageBootsWithItsInitrd(t *testing.T) {
+	s := imageSite(t)
+	initrd := []byte("070701 no archive")
+	b := bundleWith(t, s.Manager, "modular", s.version().String(), hello.Stay, initrd)
+	vm := s.bootConfig(smartvm.ImageConfig(b))
+	if got := vm.Config().BootSource.InitrdPath; got != b.Initrd.Path || got == "" {
+		t.Errorf("the VM's initrd is %q, want %q", got, b.Initrd.Path)
+	}
+	client, err := vm.Client()
+	must(t, err)
+	used, err := client.VMConfig(patient(t))
+	must(t, err)
+	path := filepath.Join(fmt.Sprintf("/proc/%d/root", s.pid(vm)), used.BootSource.InitrdPath)
+	if data, err := os.ReadFile(path); err != nil || !bytes.Equal(data, initrd) {
+		t.Errorf("firecracker has %s, which is %q, %v", path, data, err)
+	}
+}
+
+func TestInitrdOfABaseImageKeepsIt(t *testing.T) {
+	s := imageSite(t)
+	b := bundleWith(t, s.Manager, "modular", s.version().String(), hello.Stay, []byte("070701 no archive"))
+	config := s.config(hello.Stay)
+	config.BootSource.InitrdPath = b.Initrd.Path // and nothing else of it
+	vm := s.bootConfig(config)
+	uses, err := os.ReadDir(filepath.Join(filepath.Dir(b.Initrd.Path), "uses"))
+	if err != nil || len(uses) != 1 {
+		t.Errorf("uses %v, %v, want one", uses, err)
+	}
+	must(t, vm.Cleanup(patient(t)))
+}
+
+func TestBaseImageWithoutAnInitrdBootsWithoutOne(t *testing.T) {
+	t.Parallel()
+	config := smartvm.ImageConfig(&baseimage.Bundle{Kernel: baseimage.Artifact{Path: "/k"}, Rootfs: baseimage.Artifact{Path: "/r"}})
+	if config.BootSource.InitrdPath != "" {
+		t.Errorf("got %+v", config.BootSource)
 	}
 }
 

@@ -19,7 +19,8 @@ func (a *app) imageCommand() *cobra.Command {
 		Use:   "image pull|ls|inspect|verify|prune|rm|pack",
 		Short: "Fetch and keep what Linux guests boot from",
 		Long: `Fetch and keep images: a kernel and a root file system that fit a Firecracker
-release, with the boot arguments that go with them. An IMAGE is one of
+release, with the boot arguments that go with them and, for kernels that need one,
+an initrd. An IMAGE is one of
   latest   the newest of Firecracker's CI, for its newest release
   lts      the pinned train v1.7
   hosted   what the manifest of the environment describes

@@ -16,7 +16,7 @@ func (a *app) imageInspectCommand() *cobra.Command {
 		Use:   "inspect ID...",
 		Short: "Show all that is known about images, as JSON",
 		Long: `Show all that is known about images, as one JSON object for each: the paths,
-hashes and sizes of the two files, where they come from, the boot arguments.`,
+hashes and sizes of its files, where they come from, the boot arguments.`,
 		Example: `  smartvm image inspect web-v3
   smartvm image inspect $(smartvm image ls -q) | jq -r .bootArgs`,
 		Args:              someIDs,

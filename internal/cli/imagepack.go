@@ -30,11 +30,11 @@ type packFlags struct {
 func (a *app) imagePackCommand() *cobra.Command {
 	f := &packFlags{}
 	cmd := &cobra.Command{
-		Use:   "pack --id ID --kernel PATH --rootfs PATH -o DIR",
+		Use:   "pack --id ID --kernel PATH --rootfs PATH [--initrd PATH] -o DIR",
 		Short: "Make an image that can be hosted, out of a kernel and a root file system",
-		Long: `Make an image that can be hosted: a directory with a kernel, a root file system and
-manifest.json, which has their hashes and sizes. It is complete or not there, and
-its path is printed.
+		Long: `Make an image that can be hosted: a directory with a kernel, a root file system,
+an initrd if there is one, and manifest.json, which has their hashes and sizes. It
+is complete or not there, and its path is printed.
 
 The root file system is a squashfs or ext4 image, which is taken as it is, or a
 directory or a tar (plain or gzipped, - is standard input), of which one is made:
@@ -43,11 +43,15 @@ kept, and no root is needed for that. Squashfs needs squashfs-tools 4.5, ext4
 needs e2fsprogs. ` + envEpoch + ` limits the times of files, for images that are
 the same each time.
 
+A kernel that has drivers as modules, as those of distributions have virtio, needs
+the --initrd that was made for it; every VM of the image then boots with it.
+
 An image is for the release of --firecracker-version, by default that of the
 Firecracker that VMs use here.`,
 		Example: `  smartvm image pack --id web-v3 --kernel vmlinux --rootfs rootfs.ext4 -o web-v3
   docker export web | smartvm image pack --id web-v3 --kernel vmlinux --rootfs - -o web-v3
   smartvm image pack --id db-v1 --kernel vmlinux --rootfs tree/ --type ext4 --size 2G --all-root -o db-v1
+  smartvm image pack --id deb-v1 --kernel vmlinux --initrd /boot/initrd.img-6.1.0-cloud --rootfs rootfs.ext4 -o deb-v1
   smartvm run --image web-v3/manifest.json`,
 	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
@@ -71,6 +75,7 @@ func (f *packFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.Name, "name", "", "its `NAME`, for people (default: the id)")
 	flags.StringVar(&f.Kernel, "kernel", "", "the kernel's `PATH`: an uncompressed vmlinux, for aarch64 an Image")
 	flags.StringVar(&f.Rootfs, "rootfs", "", "the root file system's `PATH`: an image, a directory, a tar, or -")
+	flags.StringVar(&f.Initrd, "initrd", "", "the initrd's `PATH`, for a kernel that needs one")
 	flags.StringVar(&f.rootfsType, "type", "", "the file `SYSTEM` to make: squashfs or ext4 (default squashfs)")
 	flags.Var(&f.size, "size", "size of an ext4, such as 512M or 2G (default: the content and a quarter more)")
 	flags.BoolVar(&f.AllRoot, "all-root", false, "all files belong to root")

@@ -43,7 +43,8 @@ goes on where it was (smartvm help restore).
 An image is latest, lts, the URL or path of a manifest, or an id; see smartvm
 image. It is fetched if it is not in the cache, and so is the Firecracker release
 that it is for, unless --firecracker gives one. Its boot arguments are used, with
-the words after -- behind them, and the VM has 512 MiB unless --memory says else.
+the words after -- behind them, and so is its initrd, unless --initrd gives another
+one. The VM has 512 MiB unless --memory says else.
 
 The guest's serial output, and nothing else, goes to standard output; standard
 input goes to the guest, line by line. The command ends with the guest and
@@ -115,7 +116,7 @@ func (f *runFlags) register(a *app, cmd *cobra.Command) {
 	flags.Var(&f.vcpus, "vcpus", "number of vCPUs")
 	flags.Var(&f.memory, "memory", "memory, such as 512 (MiB), 512M or 2G (default: 128M, with --image 512M)")
 	flags.StringVar(&f.kernel, "kernel", "", "the guest's kernel `PATH`: an uncompressed ELF file")
-	flags.StringVar(&f.initrd, "initrd", "", "the guest's initrd `PATH`")
+	flags.StringVar(&f.initrd, "initrd", "", "the guest's initrd `PATH` (default: that of the image or file)")
 	flags.StringVar(&f.bootArgs, "boot-args", "", "the kernel's command `LINE` (default: that of the image; with --kernel: "+defaultBootArgs+")")
 	flags.Var(&f.drives, "drive", "add a drive, see above; can be repeated")
 	f.net.register(a, cmd)
