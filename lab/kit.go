@@ -15,7 +15,6 @@ import (
 
 	"github.com/smartvm/smartvm/baseimage"
 	"github.com/smartvm/smartvm/image"
-	"github.com/smartvm/smartvm/lab/guest"
 	"github.com/smartvm/smartvm/lab/internal/cpio"
 	"github.com/smartvm/smartvm/lab/internal/guestline"
 	"github.com/smartvm/smartvm/lab/internal/kernel"
@@ -43,7 +42,8 @@ func (in *inputs) kitKey() string {
 
 // buildKit fills the entry of the guests; see [guest.Kit].
 func (in *inputs) buildKit(ctx context.Context, dir string) error {
-	if err := in.writeInitrd(filepath.Join(dir, guest.InitrdName)); err != nil {
+	initrd := filepath.Join(dir, "initrd.img")
+	if err := in.writeInitrd(initrd); err != nil {
 		return err
 	}
 	rootfs, err := in.rootfs(ctx)
@@ -56,15 +56,15 @@ func (in *inputs) buildKit(ctx context.Context, dir string) error {
 	}
 	for kind, mode := range map[baseimage.RootfsType]string{baseimage.Squashfs: " rootfstype=squashfs ro", baseimage.Ext4: " rootfstype=ext4 rw"} {
 		_, err := baseimage.Pack(ctx, baseimage.PackOptions{
-			ID: "lab-" + string(kind), FirecrackerVersion: firecracker.Version, Kernel: in.kernel.Vmlinux(), BootArgs: guestArgs + mode,
-			Dir:           filepath.Join(dir, string(kind)),
+			ID: "lab-" + string(kind), FirecrackerVersion: firecracker.Version, Kernel: in.kernel.Vmlinux(), Initrd: initrd,
+			BootArgs: guestArgs + mode, Dir: filepath.Join(dir, string(kind)),
 			RootfsOptions: baseimage.RootfsOptions{Tar: bytes.NewReader(rootfs), RootfsType: kind},
 		})
 		if err != nil {
 			return err
 		}
 	}
-	return nil
+	return os.Remove(initrd) // each bundle has it
 }
 
 // writeInitrd writes the initrd of guests: their first process and the modules that

@@ -36,7 +36,7 @@ const (
 // The formats of entries; a change of the code that writes one changes its number.
 const (
 	machineKind = "machine1"
-	kitKind     = "guest1"
+	kitKind     = "guest2"
 )
 
 func (in *inputs) machineKey() string {

@@ -72,9 +72,7 @@ func TestPackedBundleBootsOutOfTheCache(t *testing.T) {
 	s := newSite(t, smartvm.Options{})
 	bundle, err := s.manager.EnsureBaseImage(patient(t), baseimage.Request{Manifest: s.kit.Manifest(baseimage.Squashfs)})
 	must(t, err)
-	config := smartvm.ImageConfig(bundle)
-	config.BootSource.InitrdPath = s.kit.Initrd() // a bundle has no place for one
-	vm, g := s.boot(config)
+	vm, g := s.boot(smartvm.ImageConfig(bundle))
 	if g.Root() != "squashfs" {
 		t.Errorf("its root file system is %s", g.Root())
 	}

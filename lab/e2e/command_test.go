@@ -22,13 +22,14 @@ func TestCommandTakesALinuxGuestThroughItsLife(t *testing.T) {
 	claims(t, "S1.3", "smartvm console is the guest's serial console, on a terminal")
 	s := newSite(t, smartvm.Options{})
 	config := s.config(baseimage.Squashfs)
+	initrd := config.BootSource.InitrdPath
 	config.BootSource.InitrdPath = ""
 	file := vmFile(t, config)
 	t.Cleanup(func() { // only a test that has failed leaves it
 		p := s.command("rm", "-f", "web")
 		_ = p.Run()
 	})
-	if got := s.smartvm("run", "-f", file, "--initrd", s.kit.Initrd(), "--detach", "--name", "web"); got != "web" {
+	if got := s.smartvm("run", "-f", file, "--initrd", initrd, "--detach", "--name", "web"); got != "web" {
 		t.Errorf("run prints %q", got)
 	}
 	logs := s.command("logs", "-f", "web")
@@ -52,7 +53,7 @@ func TestCommandTakesALinuxGuestThroughItsLife(t *testing.T) {
 		Config vmconfig.Config `json:"config"`
 	}
 	must(t, json.Unmarshal([]byte(s.smartvm("inspect", "web")), &web))
-	if web.State != smartvm.Running || unix.Kill(web.PID, 0) != nil || web.Config.BootSource.InitrdPath != s.kit.Initrd() {
+	if web.State != smartvm.Running || unix.Kill(web.PID, 0) != nil || web.Config.BootSource.InitrdPath != initrd {
 		t.Errorf("inspect shows %+v", web)
 	}
 	if got := s.smartvm("gc"); got != "" {
@@ -74,6 +75,30 @@ func TestCommandTakesALinuxGuestThroughItsLife(t *testing.T) {
 	if got := s.smartvm("ps", "-q"); got != "" {
 		t.Errorf("still there: %s", got)
 	}
+}
+
+func TestCommandBootsADistributionsKernelOutOfAnImage(t *testing.T) {
+	claims(t, "S8.5", "smartvm run --image MANIFEST boots a Linux guest of Debian's stock kernel, which has virtio as modules, with the initrd of a packed image")
+	s := newSite(t, smartvm.Options{})
+	p := s.command("run", "--image", s.kit.Manifest(baseimage.Squashfs))
+	keyboard, err := p.StdinPipe()
+	must(t, err)
+	p.start()
+	must(t, p.stdout.await(patient(t), "@ready squashfs"))
+	_, err = keyboard.Write([]byte(`run 1 "cut -d' ' -f1 /proc/modules | grep -x virtio_mmio"` + "\n"))
+	must(t, err)
+	must(t, p.stdout.await(patient(t), `@1 out "virtio_mmio\n"`))
+	var images []baseimage.Status
+	must(t, json.Unmarshal([]byte(s.smartvm("image", "ls", "--json")), &images))
+	if len(images) != 1 || !images[0].InUse || images[0].Initrd.SizeBytes == 0 {
+		t.Errorf("the cache has %+v, want one image, in use and with an initrd", images)
+	}
+	must(t, p.Process.Signal(unix.SIGINT)) // Ctrl+C, which stops the guest
+	p.succeed()
+	if got := s.smartvm("ps", "-q"); got != "" {
+		t.Errorf("still there: %s", got)
+	}
+	s.smartvm("image", "rm", images[0].ID)
 }
 
 // shows wants ps to show the VM web, in a state.

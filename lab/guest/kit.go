@@ -10,19 +10,9 @@ import (
 	"github.com/smartvm/smartvm/vmconfig"
 )
 
-// Kit is a directory with what guests boot from:
-//
-//	initrd.img                   loads what Debian's kernel has as modules
-//	squashfs/, ext4/             a bundle each, as image pack makes them
-//
-// A bundle can't hold an initrd, so that goes into the configuration beside it.
+// Kit is a directory with what guests boot from: squashfs/ and ext4/, a bundle each,
+// as image pack makes them. Its initrd loads what Debian's kernel has as modules.
 type Kit string
-
-// InitrdName is the initrd's name in a kit.
-const InitrdName = "initrd.img"
-
-// Initrd is the path of the initrd.
-func (k Kit) Initrd() string { return filepath.Join(string(k), InitrdName) }
 
 // Manifest is the path of the manifest of a bundle.
 func (k Kit) Manifest(t baseimage.RootfsType) string {
@@ -45,7 +35,7 @@ func (k Kit) Config(t baseimage.RootfsType) (vmconfig.Config, error) {
 	}
 	file := func(a baseimage.ArtifactManifest) string { return filepath.Join(string(k), string(t), a.FileName) }
 	return vmconfig.Config{
-		BootSource: firecracker.BootSource{KernelImagePath: file(m.Kernel), InitrdPath: k.Initrd(), BootArgs: m.BootArgs},
+		BootSource: firecracker.BootSource{KernelImagePath: file(m.Kernel), InitrdPath: file(m.Initrd), BootArgs: m.BootArgs},
 		Drives: []vmconfig.Drive{{Drive: firecracker.Drive{
 			DriveID: RootID, PathOnHost: file(m.Rootfs), IsRootDevice: true, IsReadOnly: m.RootfsIsReadOnly,
 		}}},
