@@ -2,6 +2,7 @@ package baseimage_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
@@ -22,6 +23,33 @@ func TestDescriptionOfABundleWithoutAnInitrdStaysAsItIs(t *testing.T) {
 	after, err := baseimage.ReadAndWriteRecord(before, "minimal")
 	if diff := cmp.Diff(string(before), string(after)); diff != "" || err != nil {
 		t.Errorf("(-before +after):\n%s%v", diff, err)
+	}
+}
+
+// A manifest may leave hashes and sizes of local files out, a description may not.
+func TestDescriptionNeedsHashAndSizeOfEachFile(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("testdata/bundle.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"kernel", "rootfs", "initrd"} {
+		for _, key := range []string{"", "sha256", "sizeBytes"} { // "" leaves all there
+			var rec map[string]any
+			if err := json.Unmarshal(text, &rec); err != nil {
+				t.Fatal(err)
+			}
+			manifest := rec["manifest"].(map[string]any)
+			manifest["initrd"] = map[string]any{"path": "/srv/images/i", "fileName": "initrd.img", "sha256": hashA, "sizeBytes": 5}
+			delete(manifest[part].(map[string]any), key)
+			data, err := json.Marshal(rec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := baseimage.ReadAndWriteRecord(data, "minimal"); (err == nil) != (key == "") {
+				t.Errorf("without %s of %s: %v", key, part, err)
+			}
+		}
 	}
 }
 
