@@ -17,17 +17,39 @@ type testProgram struct {
 	name string // of the package
 	dir  string // its source, which tests run in
 	path string // of the program
+	run  string // a regular expression of the tests that were asked for; "" for that of -run
+}
+
+// flags are those that only this program gets.
+func (p testProgram) flags() []string {
+	if p.run == "" {
+		return nil
+	}
+	return []string{"-test.run=" + p.run}
 }
 
 // compile builds the tests of packages into dir. They run where no library is, so cgo
 // is off, and the race detector with it.
-func (t *testRun) compile(ctx context.Context, root, dir string, patterns []string) ([]testProgram, error) {
+func (t *testRun) compile(ctx context.Context, root, dir string, patterns []string) (programs []testProgram, err error) {
+	for _, pattern := range patterns {
+		pattern, run, _ := strings.Cut(pattern, "=")
+		if programs, err = t.compileMatching(ctx, root, dir, pattern, run, programs); err != nil {
+			return nil, err
+		}
+	}
+	if len(programs) == 0 {
+		return nil, usageError{fmt.Errorf("there are no tests in %s", strings.Join(patterns, " "))}
+	}
+	return programs, nil
+}
+
+// compileMatching appends the tests of the packages that match a pattern to programs.
+func (t *testRun) compileMatching(ctx context.Context, root, dir, pattern, run string, programs []testProgram) ([]testProgram, error) {
 	args := append([]string{"list", "-f", "{{.ImportPath}}\t{{.Dir}}\t{{len .TestGoFiles}}{{len .XTestGoFiles}}"}, t.build...)
-	out, err := goOutput(ctx, root, append(args, patterns...)...)
+	out, err := goOutput(ctx, root, append(args, pattern)...)
 	if err != nil {
 		return nil, err
 	}
-	var programs []testProgram
 	for line := range strings.Lines(string(out)) {
 		fields := strings.Split(strings.TrimSpace(line), "\t")
 		if len(fields) != 3 {
@@ -37,7 +59,7 @@ func (t *testRun) compile(ctx context.Context, root, dir string, patterns []stri
 			t.lab.say("?   \t%s\t[no test files]\n", fields[0])
 			continue
 		}
-		p := testProgram{fields[0], fields[1], filepath.Join(dir, fmt.Sprintf("%d-%s.test", len(programs), filepath.Base(fields[0])))}
+		p := testProgram{fields[0], fields[1], filepath.Join(dir, fmt.Sprintf("%d-%s.test", len(programs), filepath.Base(fields[0]))), run}
 		goTool, err := proc.Find("go", "golang")
 		if err != nil {
 			return nil, err
@@ -51,9 +73,6 @@ func (t *testRun) compile(ctx context.Context, root, dir string, patterns []stri
 			return nil, err
 		}
 		programs = append(programs, p)
-	}
-	if len(programs) == 0 {
-		return nil, usageError{fmt.Errorf("there are no tests in %s", strings.Join(patterns, " "))}
 	}
 	return programs, nil
 }

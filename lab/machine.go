@@ -164,7 +164,7 @@ func (p *parts) machineOptions() (box.Options, error) {
 // The path of something in the store is what at makes of it.
 func (p *parts) environment(at func(string) string) []string {
 	return []string{
-		"SMARTVM_RUN_INTEGRATION=1", "SMARTVM_TEST_MUST=integration,kvm,root,firecracker,loop,cgroup,guest",
+		"SMARTVM_RUN_INTEGRATION=1", "SMARTVM_TEST_MUST=integration,kvm,root,firecracker,loop,cgroup,wireguard,guest",
 		"SMARTVM_FIRECRACKER=" + at(filepath.Join(p.machine, programsName, "firecracker")),
 		"SMARTVM_GUEST_KIT=" + at(p.kit),
 	}

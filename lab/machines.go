@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,7 +71,7 @@ func (s *spread) list(ctx context.Context) error {
 	}
 	var jobs []job
 	for i, p := range s.programs {
-		out, err := proc.Output(ctx, p.path, "-test.list="+pattern)
+		out, err := proc.Output(ctx, p.path, "-test.list="+cmp.Or(p.run, pattern))
 		if err != nil {
 			return fmt.Errorf("list the tests of %s: %w", p.name, err)
 		}

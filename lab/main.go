@@ -6,7 +6,7 @@
 //	lab build                 make what the machine and the guests boot from
 //	lab run [FLAG]... -- COMMAND [ARG]...
 //	lab shell [FLAG]...
-//	lab test [FLAG]... PACKAGE...
+//	lab test [FLAG]... PACKAGE[=REGEXP]...
 package main
 
 import (
@@ -32,7 +32,7 @@ const usage = `usage: lab VERB
   build                        make what the machine and the guests boot from
   run [FLAG]... -- COMMAND...  run a command in the machine
   shell [FLAG]...              an interactive shell in the machine
-  test [FLAG]... PACKAGE...    run Go tests in the machine
+  test [FLAG]... PACKAGE...    run Go tests in the machine; PACKAGE=REGEXP is -run for one package
   verify [FLAG]...             run the whole suite, and write docs/verified.md
 
 lab VERB -h lists the flags of a verb.

@@ -106,7 +106,7 @@ func (t *testRun) packages(ctx context.Context, patterns []string) (code int, er
 	}
 	return t.in(ctx, p, func(m *box.Machine) (int, error) {
 		return t.runAll(programs, func(tp testProgram) (int, error) {
-			return t.runIn(m, p, tp, nil, box.Streams{Stdout: l.stdout, Stderr: l.stderr})
+			return t.runIn(m, p, tp, tp.flags(), box.Streams{Stdout: l.stdout, Stderr: l.stderr})
 		})
 	})
 }
@@ -156,5 +156,5 @@ func (t *testRun) runHere(ctx context.Context, p *parts, tp testProgram) (int, e
 			env = append(env, other)
 		}
 	}
-	return t.lab.exec(ctx, tp.path, t.flags, env, tp.dir)
+	return t.lab.exec(ctx, tp.path, slices.Concat(t.flags, tp.flags()), env, tp.dir)
 }
