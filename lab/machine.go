@@ -156,7 +156,7 @@ func (p *parts) machineOptions() (box.Options, error) {
 		Settings: link.Settings{
 			Release: release, Modules: p.inside(p.kernel.Modules()), Programs: filepath.Join(p.inside(p.machine), programsName), Load: load,
 		},
-		Shares: []box.Share{{Host: p.store.Dir(), Guest: labPath}},
+		Shares: []box.Share{{Host: p.store.Dir(), Guest: labPath, Constant: true}},
 	}, nil
 }
 

@@ -37,6 +37,9 @@ type Options struct {
 type Share struct {
 	Host, Guest string // absolute paths
 	Writable    bool
+	// Constant says that nobody changes its files as long as the machine runs, so that
+	// it may keep in memory what it has read once.
+	Constant bool
 }
 
 // Defaults of Options.

@@ -55,8 +55,12 @@ func (m *Machine) share(s Share, socket string) error {
 		return err
 	}
 	defer listening.Close()
+	cache := "auto" // which forgets what a file holds whenever it is opened
+	if s.Constant {
+		cache = "always"
+	}
 	p, err := m.start(virtiofsd, []string{
-		"--fd=0", "-f", "--thread-pool-size=0", "-o", "source=" + s.Host + ",cache=auto,sandbox=namespace,log_level=err",
+		"--fd=0", "-f", "--thread-pool-size=0", "-o", "source=" + s.Host + ",cache=" + cache + ",sandbox=namespace,log_level=err",
 	}, listening)
 	if err == nil {
 		m.sharers = append(m.sharers, p)
