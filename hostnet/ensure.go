@@ -316,9 +316,10 @@ func (m *maker) makeRouting(context.Context) error {
 }
 
 // makeTables replaces the tables, unless they are what they are to be: counters start
-// anew when they are replaced.
+// anew when they are replaced. Where one was gone, connections have begun that the kernel
+// will never translate, so it is made to forget them.
 func (m *maker) makeTables(context.Context) error {
-	right, err := m.tablesAreRight()
+	right, gone, err := m.lookAtTables()
 	if err != nil {
 		return err
 	}
@@ -326,24 +327,30 @@ func (m *maker) makeTables(context.Context) error {
 		if right {
 			return nil
 		}
-		return m.host.Replace(m.plan.Tables)
+		if err := m.host.Replace(m.plan.Tables); err != nil || !gone || !m.known.Complete {
+			return err
+		}
+		return m.host.ForgetFlows(m.config.Subnet)
 	})
 }
 
-func (m *maker) tablesAreRight() (bool, error) {
+// lookAtTables reports whether the tables are right, and whether one is not there at all.
+func (m *maker) lookAtTables() (right, gone bool, err error) {
 	all, err := m.host.Tables()
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
+	right = true
 	for _, t := range m.plan.Tables {
-		if !slices.ContainsFunc(all, func(o netlinux.TableInfo) bool {
-			return o.Family == t.Family && o.Name == t.Name && o.Comment == t.Comment
-		}) {
-			return false, nil
-		}
+		i := slices.IndexFunc(all, func(o netlinux.TableInfo) bool { return o.Family == t.Family && o.Name == t.Name })
+		gone = gone || i < 0
+		right = right && i >= 0 && all[i].Comment == t.Comment
+	}
+	if !right {
+		return false, gone, nil
 	}
 	missing, err := m.host.Missing(m.plan.Tables)
-	return len(missing) == 0, err
+	return len(missing) == 0, false, err
 }
 
 func (m *maker) makeAccepts(context.Context) error {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/smartvm/smartvm/internal/hosttest"
 	"github.com/smartvm/smartvm/internal/nettest"
 	"github.com/smartvm/smartvm/netconfig"
 )
@@ -113,6 +114,28 @@ func TestPacketsOfAnOpenConnectionStopWhenItIsDenied(t *testing.T) {
 		must(t, n.SetEgress(t.Context(), nil))
 		if got := datagrams.Ask(nettest.Long); got.Verdict != nettest.Reached {
 			t.Error("allowed again: ", got)
+		}
+	})
+}
+
+// The kernel translates the addresses of a connection as it did when that began: one that
+// begins while the rules are gone, and never pauses, would go on with the guest's address.
+func TestPacketsOfAConnectionThatBeganWithoutRulesAreTranslatedAfterARepair(t *testing.T) {
+	hosttest.Need(t, hosttest.Tool("nft"))
+	t.Parallel()
+	nettest.Isolated(t, func(t *testing.T) {
+		s := newScene(t)
+		n := s.network(t, netconfig.Config{})
+		g := s.join(t, n, vm("a"))
+		c := g.Open(t, "udp", exampleIP+":80")
+		s.host.FlushRules(t)
+		s.host.Load(t, "tracking.nft") // others have the kernel track connections all the same
+		if got := c.Ask(nettest.Short); got.Verdict == nettest.Reached {
+			t.Fatal("without rules: ", got)
+		}
+		must(t, n.Repair(t.Context()))
+		if got := c.Ask(nettest.Long); got.Verdict != nettest.Reached {
+			t.Error("repaired: ", got)
 		}
 	})
 }
