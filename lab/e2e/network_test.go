@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/baseimage"
@@ -125,7 +127,7 @@ func wantVisitor(t *testing.T, from *nettest.Namespace, to, seen string) {
 // fetch gets a page of a guest's server, with its head.
 func fetch(t *testing.T, from *nettest.Namespace, to, path string) string {
 	t.Helper()
-	conn := from.Open(t, "tcp", to)
+	conn := dial(t, from, to)
 	defer conn.Close()
 	must(t, conn.SetDeadline(time.Now().Add(patience)))
 	_, err := fmt.Fprintf(conn, "GET %s HTTP/1.0\r\n\r\n", path)
@@ -133,6 +135,24 @@ func fetch(t *testing.T, from *nettest.Namespace, to, path string) string {
 	page, err := io.ReadAll(conn)
 	must(t, err)
 	return string(page)
+}
+
+// dial connects by TCP. A guest that is emulated on a busy host may take longer to say
+// which MAC address it has than the kernel waits for that, which is three seconds.
+func dial(t *testing.T, from *nettest.Namespace, to string) (conn net.Conn) {
+	t.Helper()
+	ctx := patient(t)
+	for {
+		err := from.Do(func() (err error) {
+			conn, err = new(net.Dialer).DialContext(ctx, "tcp", to)
+			return err
+		})
+		if errors.Is(err, unix.EHOSTUNREACH) && ctx.Err() == nil {
+			continue
+		}
+		must(t, err)
+		return conn
+	}
 }
 
 // resolver starts a name server in the internet that knows one name. It tells who asks.
