@@ -1,9 +1,9 @@
 package jail
 
 import (
+	"errors"
 	"fmt"
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,20 +13,13 @@ type owner struct{ uid, gid uint32 }
 
 // userNamespace returns a user namespace in which the owner of a file is the jail's
 // user. A mount can only be told to map owners by one (mount_setattr(2), Linux 5.12),
-// and a namespace can only be made with a process in it: ours never runs, since it is
-// traced and so stopped before its first instruction, and killed at once.
+// and a namespace can only be made with a process in it: ours does nothing, and is
+// killed at once.
 func (e *Entrance) userNamespace(of owner) (*os.File, error) {
 	if user := e.users[of]; user != nil {
 		return user, nil
 	}
-	pid, err := syscall.ForkExec("/proc/self/exe", []string{"smartvm-owners"}, &syscall.ProcAttr{ //nolint:gosec // it never runs
-		Env: []string{},
-		Sys: &syscall.SysProcAttr{
-			Cloneflags: unix.CLONE_NEWUSER, Ptrace: true, Pdeathsig: unix.SIGKILL,
-			UidMappings: []syscall.SysProcIDMap{{ContainerID: int(of.uid), HostID: e.jail.UID, Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{ContainerID: int(of.gid), HostID: e.jail.GID, Size: 1}},
-		},
-	})
+	pid, err := idle(of, e.jail)
 	if err != nil {
 		return nil, fmt.Errorf("make a user namespace: %w", err)
 	}
@@ -34,7 +27,7 @@ func (e *Entrance) userNamespace(of owner) (*os.File, error) {
 	_ = unix.Kill(pid, unix.SIGKILL)
 	var ws unix.WaitStatus
 	for {
-		if _, waited := unix.Wait4(pid, &ws, 0, nil); waited != unix.EINTR {
+		if _, waited := unix.Wait4(pid, &ws, 0, nil); !errors.Is(waited, unix.EINTR) {
 			break
 		}
 	}
