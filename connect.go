@@ -41,6 +41,11 @@ func (l *launch) newClient(socket string) *firecracker.Client {
 // that is to make it.
 func (l *launch) await(ctx context.Context, client *firecracker.Client, gone <-chan struct{}) error {
 	var last error
+	if l.early() { // it has had time
+		if last = tryConnect(ctx, client); last == nil {
+			return nil
+		}
+	}
 	err := l.until(ctx, gone, nil, func() (bool, error) {
 		last = tryConnect(ctx, client)
 		return last == nil, nil

@@ -14,17 +14,40 @@ import (
 
 // TestNothingHalfMadeIsListedWhereverASnapshotOrACloneIsKilled kills a controller before
 // and after effects of two snapshots, one of them a diff, of a clone and of their clean-up:
-// at the first point of each name, and at a fourth of the others, by lot.
+// at the first point of each name, and at a fourth of the others, by lot. Without a jail a
+// clone is made in another order.
 func TestNothingHalfMadeIsListedWhereverASnapshotOrACloneIsKilled(t *testing.T) {
 	s := newCrashScene(t)
 	hosttest.Residue(t, filepath.Dir(s.runtime))
+	// What is before is the start, which TestControllerCanBeKilledAtEveryPoint is about.
+	killed := s.killFrom(t, "snapshot: draft made")
+	for _, point := range []string{
+		"snapshot: draft made", "snapshot: memory written", "snapshot: drives copied", "snapshot: finished", "snapshot: named", "snapshot: committed",
+		"snapshot: base copied", "snapshot: layers merged", "snapshot: merged", "make snapshot-pin: made", "restore: configured", "restore: loaded",
+	} {
+		if killed[point] == 0 {
+			t.Errorf("was never killed at %q; points: %v", point, killed)
+		}
+	}
+	t.Setenv("SMARTVM_TEST_JAIL", "0")
+	killed = s.killFrom(t, "snapshot: merged")
+	for _, point := range []string{"make process: made", "make snapshot-pin: made", "make staging: made", "restore: configured", "restore: loaded"} {
+		if killed[point] == 0 {
+			t.Errorf("without a jail, was never killed at %q; points: %v", point, killed)
+		}
+	}
+}
+
+// killFrom kills a controller at its points, the first of which is given, and returns how
+// often it did so at each.
+func (s *crashScene) killFrom(t *testing.T, first string) map[string]int {
+	t.Helper()
 	killed := map[string]int{}
 	points := faulttest.Points(t, s.command("snapshot"))
 	s.removeAll(t)
-	turn := rand.N(4)
-	// What is before is the start, which TestControllerCanBeKilledAtEveryPoint is about.
-	for i := slices.Index(points, "snapshot: draft made"); i < len(points) && !t.Failed(); i++ {
-		if slices.Index(points, points[i]) < i && i%4 != turn {
+	turn, begin := rand.N(4), slices.Index(points, first)
+	for i := begin; i < len(points) && !t.Failed(); i++ {
+		if slices.Index(points[begin:], points[i]) < i-begin && i%4 != turn {
 			continue
 		}
 		n := i + 1
@@ -38,15 +61,8 @@ func TestNothingHalfMadeIsListedWhereverASnapshotOrACloneIsKilled(t *testing.T) 
 			break
 		}
 	}
-	t.Logf("%d points, killed at %d different ones", len(points), len(killed))
-	for _, point := range []string{
-		"snapshot: draft made", "snapshot: memory written", "snapshot: drives copied", "snapshot: finished", "snapshot: named", "snapshot: committed",
-		"snapshot: base copied", "snapshot: layers merged", "snapshot: merged", "make snapshot-pin: made", "restore: configured", "restore: loaded",
-	} {
-		if killed[point] == 0 {
-			t.Errorf("was never killed at %q; points: %v", point, killed)
-		}
-	}
+	t.Logf("%d points, killed at %d different ones", len(points)-begin, len(killed))
+	return killed
 }
 
 // removeAll does what the next process does: it adopts what runs, collects the rest, and

@@ -80,7 +80,7 @@ func (s *crashScene) run(t *testing.T, grace string, n int) (point string, kille
 func (s *crashScene) command(grace string) proc.Command {
 	return proc.Command{
 		Path: s.program, Args: append([]string{s.runtime, s.data, s.kernel, s.drive, s.vsock, grace}, s.more...),
-		Env: []string{"SMARTVM_FIRECRACKER=" + s.firecracker},
+		Env: []string{"SMARTVM_FIRECRACKER=" + s.firecracker, "SMARTVM_TEST_JAIL=" + os.Getenv("SMARTVM_TEST_JAIL")},
 	}
 }
 

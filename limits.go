@@ -1,6 +1,7 @@
 package smartvm
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/smartvm/smartvm/internal/cgroup"
@@ -8,7 +9,7 @@ import (
 )
 
 // limit makes the control group that the VM's limits are those of.
-func (l *launch) limit() error {
+func (l *launch) limit(context.Context) error {
 	c := l.plan.config.Limits
 	if c == nil {
 		return nil

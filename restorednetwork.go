@@ -21,10 +21,8 @@ func (l *launch) inside(nic *firecracker.NetworkInterface) (*hostnet.Inside, err
 	if err != nil {
 		return nil, err
 	}
-	if l.netns == nil {
-		if l.netns, err = hostnet.NewNamespace(); err != nil {
-			return nil, err
-		}
+	if err := l.ownNetwork(); err != nil {
+		return nil, err
 	}
 	in := &hostnet.Inside{Namespace: l.netns, TAP: stored.HostDevice, MAC: stored.GuestMAC, GatewayMAC: stored.GatewayMAC}
 	prefix, err := netip.ParsePrefix(stored.GuestAddress)
@@ -37,6 +35,15 @@ func (l *launch) inside(nic *firecracker.NetworkInterface) (*hostnet.Inside, err
 	l.vm.restored = append(l.vm.restored, *stored)
 	l.vm.mu.Unlock()
 	return in, nil
+}
+
+// ownNetwork makes the network namespace of a guest that keeps the addresses that it has.
+func (l *launch) ownNetwork() (err error) {
+	if l.restore == nil || l.netns != nil || len(l.plan.config.MadeInterfaces()) == 0 {
+		return nil
+	}
+	l.netns, err = hostnet.NewNamespace()
+	return err
 }
 
 func (r *restore) storedInterface(id string) (*snapshot.Interface, error) {

@@ -93,7 +93,7 @@ func (l *launch) run(ctx context.Context) error {
 		}
 		l.vm.manager.kvmSeen.Store(true)
 	}
-	for _, step := range []func(context.Context) error{l.prepare, l.claim, l.fill, l.spawn, l.describe, l.connect, l.boot, l.seal} {
+	for _, step := range l.steps() {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -103,6 +103,27 @@ func (l *launch) run(ctx context.Context) error {
 		fault.Point("start: step done")
 	}
 	return nil
+}
+
+// steps are what a start does, in order.
+func (l *launch) steps() []func(context.Context) error {
+	if l.early() {
+		return []func(context.Context) error{
+			l.prepare, l.claim, l.prepareOutputs, l.limit, l.spawn, l.fill, l.describe, l.connect, l.boot,
+		}
+	}
+	return []func(context.Context) error{
+		l.prepare, l.claim, l.fill, l.prepareOutputs, l.limit, l.spawn, l.describe, l.connect, l.boot, l.seal,
+	}
+}
+
+// early reports whether Firecracker can be started before there is anything for its guest:
+// it needs that no sooner than it is told to load the snapshot, and until it can be told
+// so it takes as long as all the rest. In a jail there has to be all from the beginning on,
+// and limits of disks need to know which disks.
+func (l *launch) early() bool {
+	limits := l.vm.config.Limits
+	return l.restore != nil && l.vm.manager.opts.Jail.Off && (limits == nil || len(limits.IO) == 0)
 }
 
 // seal closes the jail of a guest that runs, and may take over its Firecracker some day.
@@ -169,7 +190,7 @@ func errTaken(id string) error {
 	}
 }
 
-// fill puts what Firecracker needs into the directory.
+// fill makes what the guest has, and keeps what others could take away.
 func (l *launch) fill(ctx context.Context) (err error) {
 	v := l.vm
 	if err := l.pinImages(ctx); err != nil {
@@ -185,24 +206,27 @@ func (l *launch) fill(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	v.mu.Lock()
-	v.drives, v.files = drives, l.plan.files
-	v.mu.Unlock()
 	if err := l.attachNetwork(ctx); err != nil {
-		return err
-	}
-	if err := l.makeOutputs(); err != nil {
 		return err
 	}
 	if err := l.makeSockets(ctx); err != nil {
 		return err
 	}
+	v.mu.Lock()
+	v.drives, v.files = drives, l.plan.files
+	v.mu.Unlock()
 	if l.plan.files.Jail == nil {
-		if err := l.plan.files.MakeLinks(); err != nil {
-			return err
-		}
+		return l.plan.files.MakeLinks()
 	}
-	return l.limit()
+	return nil
+}
+
+// prepareOutputs makes what Firecracker needs from its start on.
+func (l *launch) prepareOutputs(context.Context) error {
+	if err := l.ownNetwork(); err != nil {
+		return err
+	}
+	return l.makeOutputs()
 }
 
 // describe records what other processes have to know about the VM. It comes

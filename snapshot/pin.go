@@ -46,11 +46,9 @@ func (p Pin) Release() error {
 // meanwhile.
 func (s *Store) Use(ctx context.Context, p Pin, id string) error {
 	return s.change(ctx, func(dir *os.Root) error {
-		m, err := read(dir, p.Snapshot)
-		if err != nil {
+		if there, err := readID(dir, p.Snapshot); err != nil {
 			return err
-		}
-		if m.ID != id {
+		} else if there != id {
 			return notFound(p.Snapshot)
 		}
 		uses := filepath.Join(p.Snapshot, usesName)

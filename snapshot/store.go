@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -173,6 +174,36 @@ func (s *Store) open(name string) (*Manifest, *os.Root, error) {
 }
 
 func read(dir *os.Root, name string) (*Manifest, error) {
+	data, err := readText(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	m, err := ParseManifest(data)
+	if err == nil && m.Name != name {
+		err = errors.New("the manifest says that it is " + m.Name)
+	}
+	if err != nil {
+		return nil, broken(name, err)
+	}
+	return m, nil
+}
+
+// readID reads which snapshot has a name. That is a tenth of the work of read.
+func readID(dir *os.Root, name string) (string, error) {
+	data, err := readText(dir, name)
+	if err != nil {
+		return "", err
+	}
+	var m struct {
+		ID string `json:"id"`
+	}
+	if err := json.Unmarshal(data, &m); err != nil {
+		return "", broken(name, err)
+	}
+	return m.ID, nil
+}
+
+func readText(dir *os.Root, name string) ([]byte, error) {
 	if err := checkName(name); err != nil {
 		return nil, &errcode.Error{Code: errcode.SnapshotNotFound, Op: "find snapshot", Subject: name, Err: err}
 	}
@@ -190,14 +221,7 @@ func read(dir *os.Root, name string) (*Manifest, error) {
 	if len(data) > maxManifest {
 		return nil, broken(name, errors.New("the manifest is too long"))
 	}
-	m, err := ParseManifest(data)
-	if err == nil && m.Name != name {
-		err = errors.New("the manifest says that it is " + m.Name)
-	}
-	if err != nil {
-		return nil, broken(name, err)
-	}
-	return m, nil
+	return data, nil
 }
 
 func notFound(name string) error {

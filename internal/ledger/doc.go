@@ -8,7 +8,7 @@
 // [Ledger.Release], on the same records:
 //
 //	l.Make(resource, effect)   "make" is written, effect runs, "made" adds what only the effect could know
-//	l.Release(ctx)             newest first: the resource is given back, "gone" is written
+//	l.Release(ctx)             each is given back, users first and else newest first, and "gone" is written
 //	l.Destroy()                the directory goes, the ledger last
 //
 // A process that is killed between two of these lines leaves a record of

@@ -230,23 +230,33 @@ func (l *Ledger) append(e entry) error {
 	return nil
 }
 
-// Release gives back every recorded resource, newest first. It goes on past
-// errors, but for those of a [User], and returns them all; what could not be given back
-// stays recorded, so Release can be called again.
+// Release gives back every recorded resource, each [User] before all others, and else
+// newest first. It goes on past errors, but for those of a User, and returns them all;
+// what could not be given back stays recorded, so Release can be called again.
 func (l *Ledger) Release(ctx context.Context) error {
 	l.mu.Lock()
 	todo := slices.Clone(l.resources)
 	l.mu.Unlock()
+	slices.Reverse(todo)
+	slices.SortStableFunc(todo, func(a, b *held) int { return b.rank() - a.rank() })
 	var errs []error
-	for _, h := range slices.Backward(todo) {
+	for _, h := range todo {
 		if err := l.release(ctx, h); err != nil {
 			errs = append(errs, fmt.Errorf("release %s: %w", h.resource, err))
-			if _, uses := h.resource.(User); uses {
+			if h.rank() > 0 {
 				break
 			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// rank is higher for what is to be released sooner.
+func (h *held) rank() int {
+	if _, uses := h.resource.(User); uses {
+		return 1
+	}
+	return 0
 }
 
 // ReleaseOne gives back one recorded resource, that was made by this value. It does

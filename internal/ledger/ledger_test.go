@@ -179,7 +179,7 @@ func TestReleaseGoesOnPastErrorsAndKeepsWhatIsLeft(t *testing.T) {
 	empty(t, other)
 }
 
-// tenant is a file that uses what was made before it.
+// tenant is a file that uses the others.
 type tenant struct{ file }
 
 func (t *tenant) Uses() {}
@@ -197,7 +197,7 @@ func TestWhatIsInUseIsNotReleased(t *testing.T) {
 	if err := l.Release(t.Context()); !errors.Is(err, process.fail) {
 		t.Errorf("got %v", err)
 	}
-	for name, there := range map[string]bool{"address": true, "process": true, "newer": false} {
+	for name, there := range map[string]bool{"address": true, "process": true, "newer": true} {
 		if _, err := os.Lstat(filepath.Join(other, name)); (err == nil) != there {
 			t.Errorf("%s: %v, want that it is there: %t", name, err, there)
 		}

@@ -18,9 +18,9 @@ type Resource interface {
 	Release(ctx context.Context) error
 }
 
-// User is a resource that uses what was made before it, as a process does. As long as it
-// is there, nothing older is given back: an address or a user id that goes to somebody
-// else would then have two who use it.
+// User is a resource that uses the others, as a process does, those that were made after
+// it as well. As long as it is there, nothing else is given back: an address or a user id
+// that goes to somebody else would then have two who use it.
 type User interface {
 	Resource
 	Uses()

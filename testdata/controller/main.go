@@ -32,7 +32,7 @@ func run(ctx context.Context, args []string) error {
 	runtime, data, kernel, drive, vsock := args[0], args[1], args[2], args[3], args[4]
 	m, err := smartvm.New(smartvm.Options{
 		RuntimeDir: runtime, DataDir: data, FirecrackerPath: os.Getenv("SMARTVM_FIRECRACKER"),
-		Jail: smartvm.JailOptions{LeaseDir: filepath.Join(data, "users")}, // usersIn of the test
+		Jail: smartvm.JailOptions{LeaseDir: filepath.Join(data, "users"), Off: os.Getenv("SMARTVM_TEST_JAIL") == "0"}, // usersIn and unjailed of the test
 	})
 	if err != nil {
 		return err
