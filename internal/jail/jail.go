@@ -54,19 +54,30 @@ func (j *Jail) Make() error {
 // them nor replace what is there. It is for the time when the program has made its
 // sockets; what it has open, and the files that are its own, it keeps.
 func (j *Jail) Seal() error {
-	root, err := os.OpenRoot(j.Root)
+	root, err := unix.Open(j.Root, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return &os.PathError{Op: "open", Path: j.Root, Err: err}
 	}
-	defer root.Close()
+	defer func() { _ = unix.Close(root) }()
 	// The root first: from then on nobody moves the others.
 	for _, dir := range []string{".", socketsName, "dev", "dev/net", "run"} {
-		err := errors.Join(root.Lchown(dir, 0, 0), root.Chmod(dir, 0o755))
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
+		if err := seal(root, dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return &os.PathError{Op: "seal", Path: j.Path(dir), Err: err}
 		}
 	}
 	return nil
+}
+
+// seal makes a directory root's, unless the jail's user has put something else there. A
+// guest that is to run waits for it, so there is no system call too many.
+func seal(root int, dir string) error {
+	fd, err := unix.Openat2(root, dir, &unix.OpenHow{
+		Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Fchown(fd, 0, 0), unix.Fchmod(fd, 0o755), unix.Close(fd))
 }
 
 // Args returns the jailer's command line for a program with arguments of its own.
