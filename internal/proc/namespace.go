@@ -4,9 +4,34 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
+
+// place tells the network and the mount namespace of a thread from others that there are.
+type place struct {
+	root   uint64 // id of the mount that is its /, which no other namespace has
+	cookie uint64 // of the network namespace
+}
+
+// whereabouts returns where the calling thread is, unless the kernel can't tell: it can
+// since Linux 5.14.
+func whereabouts() (p place, ok bool) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, "/", 0, unix.STATX_MNT_ID, &st); err != nil || st.Mask&unix.STATX_MNT_ID == 0 {
+		return p, false
+	}
+	socket, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return p, false
+	}
+	defer func() { _ = unix.Close(socket) }()
+	cookie, err := unix.GetsockoptUint64(socket, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	return place{st.Mnt_id, cookie}, err == nil
+}
 
 // enterNamespacesOf moves the calling thread into the network and the mount namespace
 // of another one of this process: a program that has locked a goroutine to a thread,
