@@ -133,6 +133,7 @@ func TestRestoreNeedsNothingOfTheBoot(t *testing.T) {
 func TestSnapshotNameIsTakenOnce(t *testing.T) {
 	s := bootSite(t)
 	vm := s.boot(hello.CountEach(5 * time.Millisecond))
+	counts(t, vm, 0)
 	_, err := vm.Snapshot(patient(t), "warm", smartvm.SnapshotOptions{})
 	must(t, err)
 	_, err = vm.Snapshot(patient(t), "warm", smartvm.SnapshotOptions{})

@@ -19,16 +19,20 @@ var injuries = map[string]struct {
 }{
 	"changed": {"changed", func(t *testing.T, path string) error {
 		t.Helper()
-		f, err := os.OpenFile(path, os.O_WRONLY, 0) // root may
+		f, err := os.OpenFile(path, os.O_RDWR, 0) // root may
 		if errors.Is(err, os.ErrPermission) {
 			must(t, os.Chmod(path, 0o600))
-			f, err = os.OpenFile(path, os.O_WRONLY, 0)
+			f, err = os.OpenFile(path, os.O_RDWR, 0)
 		}
 		must(t, err)
+		other := make([]byte, 1)
+		_, err = f.ReadAt(other, 1)
+		must(t, err)
+		other[0]++
 		before, err := f.Stat()
 		must(t, err)
 		for now := before; snapshot.Stamp(now) == snapshot.Stamp(before); { // the kernel's clock may tick once in some milliseconds
-			_, err = f.WriteAt([]byte("X"), 1)
+			_, err = f.WriteAt(other, 1)
 			must(t, err)
 			now, err = f.Stat()
 			must(t, err)
