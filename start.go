@@ -14,6 +14,7 @@ import (
 	"github.com/smartvm/smartvm/image"
 	"github.com/smartvm/smartvm/internal/cgroup"
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/jail"
 	"github.com/smartvm/smartvm/internal/ledger"
 	"github.com/smartvm/smartvm/internal/proc"
 )
@@ -42,6 +43,7 @@ func (v *VM) start(ctx context.Context, l *launch) error {
 	defer v.manager.starting.Add(-1)
 	l.vm, l.began = v, time.Now()
 	err = l.run(ctx)
+	l.ahead.Close()
 	if l.netns != nil { // from now on Firecracker alone keeps it
 		err = errors.Join(err, l.netns.Close())
 	}
@@ -79,6 +81,7 @@ type launch struct {
 	ledger  *ledger.Ledger
 	client  *firecracker.Client
 
+	ahead   *proc.Ahead   // the thread that will start a jailer; nil without one
 	group   *cgroup.Group // nil without limits
 	netns   *os.File      // of the VM's own; nil without
 	pages   *proc.Process // serves the guest's memory; nil without
@@ -157,6 +160,9 @@ func (l *launch) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	l.plan.fromFile = l.op == opStart && l.restore == nil && l.plan.fileHolds()
+	if l.plan.files.Jail != nil {
+		l.ahead = proc.GoAhead(jail.Unshare, true, config.Limits != nil)
+	}
 	return l.bringSnapshot()
 }
 

@@ -13,6 +13,14 @@ import (
 // jail has what was brought, and into the network if the entrance has one. Only a thread
 // that does nothing else afterwards but start the jailer may do this.
 func (e *Entrance) Isolate() error {
+	if err := Unshare(); err != nil {
+		return err
+	}
+	return e.Attach()
+}
+
+// Unshare is the first part of [Entrance.Isolate], for which nothing has to be there.
+func Unshare() error {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return os.NewSyscallError("unshare mount namespace", err)
 	}
@@ -20,6 +28,11 @@ func (e *Entrance) Isolate() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return os.NewSyscallError("mount --make-rslave /", err)
 	}
+	return nil
+}
+
+// Attach is the rest of [Entrance.Isolate].
+func (e *Entrance) Attach() error {
 	if err := e.bindRoot(); err != nil {
 		return err
 	}

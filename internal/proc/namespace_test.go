@@ -2,6 +2,7 @@ package proc
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -22,9 +23,20 @@ func TestProcessBeginsInTheNamespacesOfItsCaller(t *testing.T) {
 					return err
 				}
 				want := namespaces(t, "thread-self")
-				p := startSpec(t, Spec{Path: "/bin/sleep", Args: []string{"1000"}, Isolate: func() error { return nil }})
+				spec := Spec{Path: "/bin/sleep", Args: []string{"1000"}, Isolate: func() error { return nil }}
+				p := startSpec(t, spec)
 				if got := namespaces(t, fmt.Sprint(p.ID().PID)); got != want {
 					t.Errorf("it is in %s, its caller in %s", got, want)
+				}
+				spec.Ahead = GoAhead(func() error { return unix.Unshare(unix.CLONE_NEWUTS) }, false, false)
+				defer spec.Ahead.Close()
+				p = startSpec(t, spec)
+				if got := namespaces(t, fmt.Sprint(p.ID().PID)); got != want {
+					t.Errorf("made ready ahead, it is in %s, its caller in %s", got, want)
+				}
+				own, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/uts", p.ID().PID))
+				if here, _ := os.Readlink("/proc/thread-self/ns/uts"); err != nil || own == here {
+					t.Errorf("it was not made ready: %s here and there, %v", own, err)
 				}
 				return nil
 			})
@@ -46,4 +58,31 @@ func namespaces(t *testing.T, process string) string {
 		fmt.Fprintln(&all, link)
 	}
 	return all.String()
+}
+
+func TestThreadThatIsNotNeededEnds(t *testing.T) {
+	began := make(chan struct{})
+	a := GoAhead(func() error { close(began); return nil }, false, false)
+	<-began
+	a.Close()
+	a.Close()
+	if err := a.do(func() error { return nil }); err == nil {
+		t.Error("it does work after its end")
+	}
+	(*Ahead)(nil).Close()
+}
+
+func TestFailureAheadFailsTheStart(t *testing.T) {
+	wrong := errors.New("not ready")
+	a := GoAhead(func() error { return wrong }, false, false)
+	defer a.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	_, err = Start(Spec{Path: "/bin/true", Stdin: null, Stdout: null, Stderr: null, Isolate: func() error { return nil }, Ahead: a})
+	if !errors.Is(err, wrong) {
+		t.Errorf("got %v", err)
+	}
 }
