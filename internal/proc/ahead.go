@@ -56,5 +56,5 @@ func (a *Ahead) Close() {
 	}
 	a.spent = true
 	close(a.work)
-	_ = <-a.ended // what it was to do is not to be done
+	<-a.ended //nolint:errcheck // what it was to do is not to be done
 }
