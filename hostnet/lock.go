@@ -139,7 +139,7 @@ func give(back *func()) {
 
 // unlock gives back what there is. A second call does nothing.
 func (l *lock) unlock() {
-	_ = l.file.Close() // a closed file has no locks
+	_ = filelock.Close(l.file)
 	give(&l.giveTurn)
 	give(&l.unlockHost)
 }

@@ -31,7 +31,7 @@ func makeFile(ctx context.Context, dir *os.Root, name string, fill func(draft st
 	if err != nil {
 		return err
 	}
-	defer guard.Close()
+	defer func() { _ = filelock.Close(guard) }()
 	if err := sweep(dir, guard); err != nil {
 		return err
 	}

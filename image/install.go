@@ -97,7 +97,7 @@ func (s *Store) ensureRelease(ctx context.Context, bin *privdir.Dir, r Release) 
 	if err != nil {
 		return err
 	}
-	defer claim.Close()
+	defer func() { _ = filelock.Close(claim) }()
 	damage := s.check(ctx, bin.Root(), r, s.digests.SHA256)
 	if damage != nil { // or somebody else was faster
 		if !errors.Is(damage, fs.ErrNotExist) && ctx.Err() == nil {

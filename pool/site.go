@@ -153,7 +153,7 @@ func (s *site) tryLock(ctx context.Context) (held bool, err error) {
 	return true, nil
 }
 
-func (s *site) leave() { _ = s.lock.Close() } // a closed file has no locks
+func (s *site) leave() { _ = filelock.Close(s.lock) }
 
 // sweep removes what processes that were killed have left: nobody else works here.
 func (s *site) sweep(ctx context.Context) error {

@@ -122,7 +122,7 @@ func (d *Draft) Commit(ctx context.Context, m Manifest) (*Manifest, error) {
 	if err := d.store.change(ctx, func(store *os.Root) error { return d.appear(store, &m) }); err != nil {
 		return nil, noSpace(err)
 	}
-	return &m, d.alive.Close()
+	return &m, filelock.Close(d.alive)
 }
 
 // appear gives the draft its name while the store is locked.
@@ -204,6 +204,6 @@ func seal(dir *os.Root, name string, file *File) error {
 
 // Discard gives a draft up. After Commit it does nothing.
 func (d *Draft) Discard() error {
-	_ = d.alive.Close()
+	_ = filelock.Close(d.alive)
 	return os.RemoveAll(d.Dir())
 }

@@ -99,7 +99,7 @@ func (s *Store) change(ctx context.Context, do func(dir *os.Root) error) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
+	defer func() { _ = filelock.Close(lock) }()
 	if err := filelock.Wait(ctx, lock, filelock.Range{}, filelock.Exclusive); err != nil {
 		return err
 	}
@@ -188,7 +188,7 @@ func read(dir *os.Root, name string) (*Manifest, error) {
 	return m, nil
 }
 
-// readID reads which snapshot has a name. That is a tenth of the work of read.
+// readID reads which snapshot has a name, and leaves out what read finds out about it.
 func readID(dir *os.Root, name string) (string, error) {
 	data, err := readText(dir, name)
 	if err != nil {

@@ -36,7 +36,7 @@ func (f *Fetcher) claim(ctx context.Context, dir *os.Root, name string, src *sou
 		if mine && err == nil {
 			return p, nil, nil
 		}
-		err = errors.Join(err, p.file.Close())
+		err = errors.Join(err, filelock.Close(p.file))
 		if result != nil || err != nil {
 			return nil, result, err
 		}

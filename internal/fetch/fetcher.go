@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	"github.com/smartvm/smartvm/internal/filelock"
 )
 
 // Options are the options of [New]. The zero value is what a command wants that
@@ -144,7 +146,7 @@ func (f *Fetcher) file(ctx context.Context, src *source, dir *os.Root, name stri
 	}
 	d := &download{fetcher: f, source: src, part: p, task: task}
 	if err := d.run(ctx); err != nil {
-		return Result{}, errors.Join(err, p.file.Close())
+		return Result{}, errors.Join(err, filelock.Close(p.file))
 	}
-	return p.result(), p.file.Close()
+	return p.result(), filelock.Close(p.file)
 }

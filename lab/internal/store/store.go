@@ -61,7 +61,7 @@ func (s *Store) Ensure(ctx context.Context, name string, fill func(dir string) e
 	if err != nil {
 		return "", err
 	}
-	defer lock.Close()
+	defer func() { _ = filelock.Close(lock) }()
 	if touch(path) {
 		return path, nil
 	}
@@ -124,7 +124,7 @@ func (s *Store) Prune(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
+	defer func() { _ = filelock.Close(lock) }()
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return err
