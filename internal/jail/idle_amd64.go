@@ -23,8 +23,7 @@ func idle(of owner, j *Jail) (pid int, err error) {
 		err = errors.Join(err, os.WriteFile(fmt.Sprintf("/proc/%d/%s", pid, file), []byte(line), 0))
 	}
 	if err != nil {
-		_ = unix.Kill(pid, unix.SIGKILL)
-		_, _ = unix.Wait4(pid, nil, 0, nil)
+		dismiss(pid)
 	}
 	return pid, err
 }

@@ -24,13 +24,7 @@ func (e *Entrance) userNamespace(of owner) (*os.File, error) {
 		return nil, fmt.Errorf("make a user namespace: %w", err)
 	}
 	user, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", pid))
-	_ = unix.Kill(pid, unix.SIGKILL)
-	var ws unix.WaitStatus
-	for {
-		if _, waited := unix.Wait4(pid, &ws, 0, nil); !errors.Is(waited, unix.EINTR) {
-			break
-		}
-	}
+	dismiss(pid)
 	if err != nil {
 		return nil, err
 	}
@@ -39,4 +33,14 @@ func (e *Entrance) userNamespace(of owner) (*os.File, error) {
 	}
 	e.users[of] = user
 	return user, nil
+}
+
+// dismiss ends a process that does nothing.
+func dismiss(pid int) {
+	_ = unix.Kill(pid, unix.SIGKILL)
+	for {
+		if _, err := unix.Wait4(pid, nil, 0, nil); !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
 }

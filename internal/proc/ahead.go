@@ -12,9 +12,13 @@ type Ahead struct {
 	spent bool
 }
 
+// errElsewhere says that the thread is not in the namespaces of its caller.
+var errElsewhere = errors.New("the thread is in other namespaces than its caller")
+
 // GoAhead makes the thread. On it ready is called, which may do what [Spec.Isolate] may,
-// and with restricted what [Spec.Restricted] means is done, for a process in a control group or not.
-// It takes effect by [Spec.Ahead]; whatever becomes of it, it has to be closed.
+// and with restricted what [Spec.Restricted] means is done, for a process that starts in
+// a control group or not. It takes effect by [Spec.Ahead]; whatever becomes of it, it has
+// to be closed.
 func GoAhead(ready func() error, restricted, cgroup bool) *Ahead {
 	a := &Ahead{work: make(chan func() error), ended: make(chan error, 1)}
 	a.ready = func() error {

@@ -52,8 +52,8 @@ type Spec struct {
 	// Restricted keeps the process for good from what takes no privilege and leads out of
 	// a jail all the same: see filter.go. It goes with Isolate, and takes CAP_SYS_ADMIN.
 	Restricted bool
-	// Ahead, if it is set, is the thread that starts the process, with Isolate and what it
-	// was made ready with. It has seen to Restricted, if that is set.
+	// Ahead is the thread that starts the process, made ready with what it was given.
+	// It has to know of Restricted and Cgroup. Nil means that Start makes it.
 	Ahead *Ahead
 	// Namespaces are those that the process gets of its own, such as unix.CLONE_NEWPID.
 	// The first process of one of these ends all others in it with itself, and of the
@@ -76,58 +76,37 @@ func Start(s Spec) (process *Process, err error) {
 	if s.Isolate == nil && s.TiedTo == nil {
 		return fork(s)
 	}
-	if s.Ahead != nil {
-		process, err = s.startApart(s.Ahead.do, nil)
-		if !errors.Is(err, errElsewhere) {
-			return process, err
-		}
+	ahead := s.Ahead
+	if ahead == nil {
+		ahead = GoAhead(func() error { return nil }, s.Restricted, s.Cgroup != nil)
 	}
-	// To hold on to the caller's thread, and to compare what /proc says, would cost a start
-	// a fifth of a millisecond, and hardly a caller is elsewhere.
-	if here, ok := whereabouts(); ok && s.Ahead == nil {
-		process, err = s.startApart(OnThread, func() error {
-			if there, ok := whereabouts(); !ok || there != here {
-				return errElsewhere
-			}
-			return nil
-		})
-		if !errors.Is(err, errElsewhere) {
-			return process, err
-		}
-	}
-	runtime.LockOSThread() // so that the thread is the caller's until it has been looked at
-	defer runtime.UnlockOSThread()
-	caller := unix.Gettid()
-	return s.startApart(OnThread, func() error {
-		err := enterNamespacesOf(caller)
-		if err == nil && s.Ahead != nil {
-			err = s.Ahead.ready()
-		}
-		return err
-	})
-}
-
-// errElsewhere says that a thread is not in the namespaces of its caller.
-var errElsewhere = errors.New("the thread is in other namespaces than its caller")
-
-// startApart starts the process on a thread of its own, which settle, if it is not nil,
-// brings to where the caller is.
-func (s Spec) startApart(on func(func() error) error, settle func() error) (process *Process, err error) {
-	err = on(func() (err error) {
-		if settle != nil {
-			err = settle()
-		}
-		if err == nil && s.TiedTo != nil {
+	begin := func() (err error) {
+		if s.TiedTo != nil {
 			err = s.TiedTo.tie()
 		}
 		if err == nil && s.Isolate != nil {
 			err = s.Isolate()
 		}
-		if err == nil && s.Restricted && s.Ahead == nil {
-			err = restrict(s.Cgroup != nil) // which only clone3 starts a process in
-		}
 		if err == nil {
 			process, err = fork(s)
+		}
+		return err
+	}
+	if err = ahead.do(begin); !errors.Is(err, errElsewhere) {
+		return process, err
+	}
+	// Hardly a caller is elsewhere. To hold on to its thread, and to compare what /proc
+	// says, would cost each start a fifth of a millisecond.
+	runtime.LockOSThread() // so that the thread is the caller's until it has been looked at
+	defer runtime.UnlockOSThread()
+	caller := unix.Gettid()
+	err = OnThread(func() error {
+		err := enterNamespacesOf(caller)
+		if err == nil {
+			err = ahead.ready()
+		}
+		if err == nil {
+			err = begin()
 		}
 		return err
 	})
