@@ -112,11 +112,11 @@ func (l *launch) run(ctx context.Context) error {
 func (l *launch) steps() []func(context.Context) error {
 	if l.early() {
 		return []func(context.Context) error{
-			l.prepare, l.claim, l.prepareOutputs, l.limit, l.spawn, l.fill, l.describe, l.connect, l.boot,
+			l.prepare, l.claim, l.equip, l.limit, l.spawn, l.fill, l.describe, l.connect, l.boot,
 		}
 	}
 	return []func(context.Context) error{
-		l.prepare, l.claim, l.fill, l.prepareOutputs, l.limit, l.spawn, l.describe, l.connect, l.boot, l.seal,
+		l.prepare, l.claim, l.fill, l.equip, l.limit, l.spawn, l.describe, l.connect, l.boot, l.seal,
 	}
 }
 
@@ -227,8 +227,8 @@ func (l *launch) fill(ctx context.Context) (err error) {
 	return nil
 }
 
-// prepareOutputs makes what Firecracker needs from its start on.
-func (l *launch) prepareOutputs(context.Context) error {
+// equip makes what Firecracker needs from its start on.
+func (l *launch) equip(context.Context) error {
 	if err := l.ownNetwork(); err != nil {
 		return err
 	}

@@ -35,11 +35,8 @@ func (v *VM) Stop(ctx context.Context, opts StopOptions) error {
 	v.mu.Unlock()
 	v.noteAsked()
 	if state == Running && opts.Grace > 0 {
-		deadline := time.Now().Add(opts.Grace)
-		if v.pressCtrlAltDel(ctx, deadline) {
-			if ended, err := v.await(ctx, time.Until(deadline)); ended || err != nil {
-				return err
-			}
+		if ended, err := v.askGuest(ctx, opts.Grace); ended || err != nil {
+			return err
 		}
 	}
 	// The first process of a namespace does not get SIGTERM, and Firecracker would do
@@ -54,6 +51,16 @@ func (v *VM) Stop(ctx context.Context, opts StopOptions) error {
 		}
 	}
 	return v.kill(ctx, process)
+}
+
+// askGuest asks the guest to shut down, and waits until it has. It returns false when
+// it can't be asked, or took too long.
+func (v *VM) askGuest(ctx context.Context, grace time.Duration) (ended bool, err error) {
+	deadline := time.Now().Add(grace)
+	if !v.pressCtrlAltDel(ctx, deadline) {
+		return false, nil
+	}
+	return v.await(ctx, time.Until(deadline))
 }
 
 // pressCtrlAltDel reports whether it makes sense to wait for the guest. It does also

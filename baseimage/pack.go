@@ -46,8 +46,8 @@ const (
 // Pack makes a bundle that can be hosted: a directory with a kernel, a root file
 // system, perhaps an initrd, and manifest.json, which has their hashes and sizes and
 // names them by URLs relative to itself, so that the directory can be served from
-// anywhere. Files have mode 0644, the directory 0755. It appears in one step when all is whole and on the
-// disk; after a failure nothing is left of it.
+// anywhere. Files have mode 0644, the directory 0755. It appears in one step when all
+// is whole and on the disk; after a failure nothing is left of it.
 //
 // A root file system that is an image already is copied, and writable if it is
 // ext4. Else see [PackRootfs], also for the errors, to which Pack adds

@@ -46,9 +46,11 @@ func (p Pin) Release() error {
 // meanwhile.
 func (s *Store) Use(ctx context.Context, p Pin, id string) error {
 	return s.change(ctx, func(dir *os.Root) error {
-		if there, err := readID(dir, p.Snapshot); err != nil {
+		there, err := readID(dir, p.Snapshot)
+		if err != nil {
 			return err
-		} else if there != id {
+		}
+		if there != id {
 			return notFound(p.Snapshot)
 		}
 		uses := filepath.Join(p.Snapshot, usesName)

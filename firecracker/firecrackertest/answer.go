@@ -30,7 +30,7 @@ func (s *Server) answer(conn net.Conn, r *http.Request) bool {
 	switch {
 	case fault != "":
 		writeFault(conn, status, fault)
-	case s.hangsUp(call, body):
+	case s.hangsUp(body):
 		_ = conn.Close()
 	case out != nil:
 		text, _ := json.Marshal(out)
@@ -41,10 +41,10 @@ func (s *Server) answer(conn net.Conn, r *http.Request) bool {
 	return true
 }
 
-func (s *Server) hangsUp(call string, body []byte) bool {
-	return call == "PUT /actions" && slices.ContainsFunc(s.options.HangUp, func(action firecracker.ActionType) bool {
-		return strings.Contains(string(body), `"`+string(action)+`"`)
-	})
+func (s *Server) hangsUp(body []byte) bool {
+	var value any
+	err := json.Unmarshal(body, &value)
+	return err == nil && slices.Contains(s.options.HangUp, firecracker.ActionType(field(value, "action_type")))
 }
 
 // handleLocked does what the call asks for, as far as a fake can.

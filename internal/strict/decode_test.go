@@ -110,11 +110,7 @@ func TestExactDecodingMindsAnObjectWithNothingInIt(t *testing.T) {
 		var f strict.Faults
 		var got house
 		strict.DecodeExact(&f, strict.ReadJSON(&f, []byte(text)), &got, "")
-		faults := ""
-		for _, d := range f.Details {
-			faults += d.String()
-		}
-		if faults != want {
+		if faults := joined(&f); faults != want {
 			t.Errorf("%s: got %q, want %q", text, faults, want)
 		}
 	}
@@ -216,11 +212,7 @@ func TestAFieldCanBeExactInAnyDocument(t *testing.T) {
 		var f strict.Faults
 		var got vm
 		strict.Decode(&f, strict.Read(&f, []byte(text)), &got, "")
-		faults := ""
-		for _, d := range f.Details {
-			faults += d.String()
-		}
-		if faults != want {
+		if faults := joined(&f); faults != want {
 			t.Errorf("%q: got %q, want %q", text, faults, want)
 		}
 		if want == "" && got.Limits == nil || strings.Contains(text, "1.5") && got.Limits.Cores != 1.5 {
@@ -267,4 +259,12 @@ func TestMistakesOfAPartAreBelowItsField(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+// joined is all that a decoder has found, in one line.
+func joined(f *strict.Faults) (all string) {
+	for _, d := range f.Details {
+		all += d.String()
+	}
+	return all
 }
