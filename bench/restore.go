@@ -25,32 +25,50 @@ const (
 	armRestore    = "smartvm-restore"
 	armJailedLoad = "smartvm-restore-jailed"
 	clonesPart    = "clones"
-	warm          = "warm"
 )
 
-// countedConfig is a VM whose guest says something each millisecond, so that it is heard
-// soon after it goes on, with a disk of its own.
-func (l *lab) countedConfig() vmconfig.Config {
+// Snapshots of guests that count, by how often. One that goes on by itself is to be heard
+// soon. Of a hundred that are heard, each that goes on saying something takes time from
+// the next, and more from those whose words are kept than from those whose pipe is full.
+const (
+	warm = "warm"
+	calm = "calm"
+)
+
+var paces = map[string]time.Duration{warm: time.Millisecond, calm: 100 * time.Millisecond}
+
+// countedConfig is a VM whose guest counts, with a disk of its own.
+func (l *lab) countedConfig(pace time.Duration) vmconfig.Config {
 	c := l.configWith(l.openKernel)
-	c.BootSource.BootArgs = hello.CountEach(time.Millisecond)
+	c.BootSource.BootArgs = hello.CountEach(pace)
 	c.Drives = []vmconfig.Drive{{Drive: firecracker.Drive{DriveID: "disk", PathOnHost: l.path(diskName)}}}
 	return c
 }
 
 const (
-	diskName   = "disk"
-	stateName  = "state"
-	memoryName = "memory"
+	diskName     = "disk"
+	stateSuffix  = ".state"
+	memorySuffix = ".memory"
 )
 
 func (l *lab) path(name string) string { return filepath.Join(l.memory, name) }
 
-// openSnapshots takes a snapshot in the store, and the same by hand.
+// openSnapshots takes the snapshots.
 func (l *lab) openSnapshots(ctx context.Context) error {
 	if err := os.WriteFile(l.path(diskName), make([]byte, mib), 0o644); err != nil { //nolint:gosec // a jail's user reads it
 		return err
 	}
-	config := l.countedConfig()
+	for name, pace := range paces {
+		if err := l.openSnapshot(ctx, name, pace); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openSnapshot takes a snapshot in the store, and the same by hand.
+func (l *lab) openSnapshot(ctx context.Context, name string, pace time.Duration) (err error) {
+	config := l.countedConfig(pace)
 	config.Drives[0].Ephemeral = new(false)
 	vm, err := l.manager.CreateVM("", config)
 	if err != nil {
@@ -60,10 +78,10 @@ func (l *lab) openSnapshots(ctx context.Context) error {
 		return err
 	}
 	defer func() { err = errors.Join(err, discard(ctx, l.manager, vm)) }()
-	if _, err := vm.Snapshot(ctx, warm, smartvm.SnapshotOptions{KeepPaused: true}); err != nil {
+	if _, err := vm.Snapshot(ctx, name, smartvm.SnapshotOptions{KeepPaused: true}); err != nil {
 		return err
 	}
-	return vm.CreateSnapshot(ctx, firecracker.SnapshotCreateParams{SnapshotPath: l.path(stateName), MemFilePath: l.path(memoryName)})
+	return vm.CreateSnapshot(ctx, firecracker.SnapshotCreateParams{SnapshotPath: l.path(name + stateSuffix), MemFilePath: l.path(name + memorySuffix)})
 }
 
 func restoreArms() []arm {
@@ -82,7 +100,7 @@ func (v *rawVM) prepareLoad() error {
 	return errors.Join(os.Mkdir(v.path("drive"), dirMode), os.Symlink(v.lab.path(diskName), v.path("drive/disk")), v.watch())
 }
 
-func (v *rawVM) load(connect func(path string) (int, error), started func()) (err error) {
+func (v *rawVM) load(snapshot string, connect func(path string) (int, error), started func()) (err error) {
 	v.workDir = v.dir
 	if err := v.spawn(); err != nil {
 		return err
@@ -92,8 +110,8 @@ func (v *rawVM) load(connect func(path string) (int, error), started func()) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, unix.Close(conn)) }()
-	body := `{"snapshot_path":` + strconv.Quote(v.lab.path(stateName)) + `,"mem_backend":{"backend_type":"File","backend_path":` +
-		strconv.Quote(v.lab.path(memoryName)) + `},"resume_vm":true}`
+	body := `{"snapshot_path":` + strconv.Quote(v.lab.path(snapshot+stateSuffix)) + `,"mem_backend":{"backend_type":"File","backend_path":` +
+		strconv.Quote(v.lab.path(snapshot+memorySuffix)) + `},"resume_vm":true}`
 	if err := exchange(conn, 1, request("/snapshot/load", body)); err != nil {
 		return err
 	}
@@ -122,7 +140,7 @@ func rawLoad(_ context.Context, l *lab) (s sample, err error) {
 	}
 	began := time.Now()
 	done := s.begin()
-	err = v.load(func(path string) (int, error) { return connect(path, v.inotify) }, func() { s.started = time.Since(began) })
+	err = v.load(warm, func(path string) (int, error) { return connect(path, v.inotify) }, func() { s.started = time.Since(began) })
 	done()
 	return s, err
 }
@@ -172,7 +190,7 @@ func cloneArms() []fleetArm {
 type cloneFleet struct{ smartFleet }
 
 func (f *cloneFleet) boot(ctx context.Context, _ int) error {
-	vm, err := f.manager.Restore(ctx, warm, smartvm.RestoreOptions{})
+	vm, err := f.manager.Restore(ctx, calm, smartvm.RestoreOptions{})
 	if err != nil {
 		return err
 	}
@@ -193,5 +211,5 @@ func (f *rawClones) prepare(n int) error {
 }
 
 func (f *rawClones) boot(_ context.Context, i int) error {
-	return f.vms[i].load(connectLooking, func() {})
+	return f.vms[i].load(calm, connectLooking, func() {})
 }
