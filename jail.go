@@ -204,18 +204,7 @@ func checkPeer(j *jail.Jail, conn net.Conn) error {
 // bring makes a file known to the Firecracker of a VM that runs, in place of the one
 // that has its role, and returns the path that Firecracker is to be given.
 func (v *VM) bring(ctx context.Context, role, host string, access jail.Access) (string, error) {
-	v.mu.Lock()
-	files := v.files
-	v.mu.Unlock()
-	f, err := files.File(role, host, access)
-	if err != nil {
-		return "", &Error{Code: errcode.InvalidConfig, Op: "resolve path", Subject: string(v.id), Err: err}
-	}
-	if files.Jail != nil {
-		err = v.admit(ctx, files.Jail, f)
-	} else {
-		err = files.Link(f)
-	}
+	f, err := v.letIn(ctx, role, host, access)
 	if err != nil {
 		return "", err
 	}
@@ -223,6 +212,21 @@ func (v *VM) bring(ctx context.Context, role, host string, access jail.Access) (
 	v.files.Put(f)
 	v.mu.Unlock()
 	return f.Inside, nil
+}
+
+// letIn makes a file known to the Firecracker of a VM that runs.
+func (v *VM) letIn(ctx context.Context, role, host string, access jail.Access) (jail.File, error) {
+	v.mu.Lock()
+	files := v.files
+	v.mu.Unlock()
+	f, err := files.File(role, host, access)
+	if err != nil {
+		return f, &Error{Code: errcode.InvalidConfig, Op: "resolve path", Subject: string(v.id), Err: err}
+	}
+	if files.Jail != nil {
+		return f, v.admit(ctx, files.Jail, f)
+	}
+	return f, files.Link(f)
 }
 
 // admit lets a file into the jail of a VM that runs.

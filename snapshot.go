@@ -40,10 +40,10 @@ func (v *VM) writeSnapshot(ctx context.Context, c *firecracker.Client, params fi
 	}
 	memory, err := v.bringOutput(ctx, roleMemory, params.MemFilePath)
 	if err != nil {
-		return errors.Join(err, state.takeBack())
+		return errors.Join(err, v.withdraw(state))
 	}
 	params.SnapshotPath, params.MemFilePath = state.inside, memory.inside
-	return errors.Join(c.CreateSnapshot(ctx, params), state.takeBack(), memory.takeBack())
+	return errors.Join(c.CreateSnapshot(ctx, params), v.withdraw(state, memory))
 }
 
 // absolute resolves paths that are set. Firecracker would take a relative one

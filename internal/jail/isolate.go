@@ -92,11 +92,8 @@ func moveMount(tree *os.File, dir int, path string) error {
 // given by a pidfd, which is never that of another one, as a pid may be. Only a thread
 // that ends afterwards may do this.
 func (e *Entrance) Join(pidfd int) error {
-	if err := unix.Unshare(unix.CLONE_FS); err != nil {
-		return os.NewSyscallError("unshare", err)
-	}
-	if err := unix.Setns(pidfd, unix.CLONE_NEWNS); err != nil { // Linux 5.8
-		return os.NewSyscallError("setns", err)
+	if err := joinMounts(pidfd); err != nil {
+		return err
 	}
 	for _, b := range e.binds {
 		if err := e.cover(b); err != nil {
@@ -104,6 +101,14 @@ func (e *Entrance) Join(pidfd int) error {
 		}
 	}
 	return nil
+}
+
+// joinMounts moves the calling thread into the mount namespace of a process.
+func joinMounts(pidfd int) error {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return os.NewSyscallError("unshare", err)
+	}
+	return os.NewSyscallError("setns", unix.Setns(pidfd, unix.CLONE_NEWNS)) // Linux 5.8
 }
 
 // cover puts a mount in the place of the one that has its name. Whoever has the old

@@ -154,6 +154,38 @@ func TestJoinRefusesALinkInTheWay(t *testing.T) {
 	}
 }
 
+func TestWithdrawnFileIsOutOfReach(t *testing.T) {
+	c := newCell(t)
+	i := c.confine()
+	host := c.file("snapshot", "", 0o600, 0)
+	snapshot := File{Host: host, Inside: "snapshot", Access: Read | Write}
+	withdraw := func() error {
+		return proc.OnThread(func() error {
+			return i.Control(func(pidfd int) error { return Withdraw(pidfd, []string{snapshot.Inside}) })
+		})
+	}
+	if err := c.joins(i, snapshot); err != nil {
+		t.Fatal(err)
+	}
+	i.want("ok", "hold /snapshot")
+	wantErrno(t, "withdraw", withdraw(), ErrKeptOpen)
+	i.want("ok", "drop")
+	if err := c.joins(i, snapshot); err != nil {
+		t.Fatal(err)
+	}
+	i.want("ok", "write /snapshot")
+	if err := withdraw(); err != nil {
+		t.Fatal(err)
+	}
+	before := state(t, host)
+	i.want("EACCES", "read /snapshot")
+	i.want("EACCES", "write /snapshot")
+	i.want("EPERM", "chmod /snapshot 0666")
+	if after := state(t, host); after != before {
+		t.Errorf("was %v, is %v", before, after)
+	}
+}
+
 func TestJoinOfAProcessThatHasEndedTouchesNoOther(t *testing.T) {
 	c := newCell(t)
 	i := c.confine()

@@ -52,6 +52,18 @@ func opened(flags int) func([]string) (string, error) {
 	}
 }
 
+// held is the descriptor of what is kept open.
+const held = 40
+
+func hold(a []string) error {
+	fd, err := unix.Open(a[0], unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Dup3(fd, held, unix.O_CLOEXEC)
+}
+
 // raw is a system call of which only the error counts.
 func raw(call uintptr, args ...uintptr) error {
 	var a [6]uintptr
@@ -67,6 +79,8 @@ var verbs = map[string]func(a []string) (string, error){
 	"read":   opened(unix.O_RDONLY),
 	"write":  opened(unix.O_WRONLY),
 	"create": opened(unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL),
+	"hold":   only(hold), // PATH, for writing, by descriptor 40
+	"drop":   only(func([]string) error { return unix.Close(held) }),
 	"node": only(func(a []string) error { // PATH MODE MAJOR MINOR
 		return unix.Mknod(a[0], uint32(number(a[1])), int(unix.Mkdev(uint32(number(a[2])), uint32(number(a[3])))))
 	}),
