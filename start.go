@@ -23,8 +23,8 @@ import (
 // starts the guest. It returns when the guest's vCPUs run.
 //
 // When anything fails, or ctx ends, everything is undone and the VM is left in
-// state error. The error has START_FAILED or a more specific code, the cause,
-// and in its Details the last lines of Firecracker's log. Once Start has
+// state error. The error has START_FAILED or a more specific code (CANCELLED when
+// ctx was cancelled), the cause, and in its Details the last lines of Firecracker's log. Once Start has
 // returned, ctx has no influence on the VM.
 func (v *VM) Start(ctx context.Context) error { return v.start(ctx, &launch{op: opStart}) }
 
@@ -78,6 +78,7 @@ type launch struct {
 	jailer  string // path; "" without a jail
 	plan    *plan
 	restore *restore // nil for a guest that boots
+	served  bool     // whether a page server serves the guest's memory
 	ledger  *ledger.Ledger
 	client  *firecracker.Client
 
@@ -157,6 +158,9 @@ func (l *launch) prepare(ctx context.Context) (err error) {
 		config = bootless(config)
 	}
 	if l.plan, err = makePlan(config, v.Dir(), v.manager.opts.PersistWritableDrives, l.newJail()); err != nil {
+		return err
+	}
+	if err := l.chooseMemory(); err != nil {
 		return err
 	}
 	l.plan.fromFile = l.op == opStart && l.restore == nil && l.plan.fileHolds()
@@ -249,6 +253,9 @@ func (v *VM) startFailed(ctx context.Context, op operation, cause error) error {
 	failure := &Error{Code: errcode.Of(cause, errcode.StartFailed), Op: string(op) + " vm", Subject: string(v.id), Err: cause, StatusCode: statusOf(cause)}
 	if inner := errcode.Of(cause, ""); inner == "" && (errors.Is(cause, unix.ENOSPC) || errors.Is(cause, unix.EDQUOT)) {
 		failure.Code, failure.Hint = errcode.NoSpace, "free some room or inodes there, or choose another runtime directory (SMARTVM_RUNTIME_DIR)"
+	}
+	if errors.Is(ctx.Err(), context.Canceled) { // whatever that has interrupted
+		failure.Code, failure.Hint = errcode.Cancelled, ""
 	}
 	for _, line := range v.logTail() {
 		failure.Details = append(failure.Details, errcode.Detail{Field: logName, Message: line})
