@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/internal/fault"
+	"github.com/smartvm/smartvm/internal/stage"
 	"github.com/smartvm/smartvm/snapshot"
 )
 
@@ -53,6 +55,7 @@ type capture struct {
 	version firecracker.Version
 	draft   *snapshot.Draft
 	about   snapshot.Manifest
+	room    *stage.Room // for the memory; nil without
 }
 
 func (c *capture) run(ctx context.Context, name string) (*snapshot.Manifest, error) {
@@ -100,9 +103,14 @@ func (c *capture) prepare(ctx context.Context) error {
 	return c.describeDevices(ctx)
 }
 
-// take stops the guest for as long as it takes to copy what it could change.
+// take stops the guest for as long as it takes to copy what it could change, if there is
+// room for that.
 func (c *capture) take(ctx context.Context) error {
 	v := c.vm
+	if err := c.reserveMemory(); err != nil {
+		return err
+	}
+	defer c.room.Release()
 	ran := v.State() == Running
 	if ran {
 		if err := c.client.Pause(ctx); err != nil {
@@ -114,6 +122,21 @@ func (c *capture) take(ctx context.Context) error {
 	if ran && (err != nil || !c.options.KeepPaused) {
 		err = errors.Join(err, c.goOn(ctx))
 	}
+	return err
+}
+
+// reserveMemory sets room aside for the memory of a full snapshot, of which Firecracker
+// writes every page. How much of it a diff has, nobody knows before.
+func (c *capture) reserveMemory() error {
+	if c.options.Diff {
+		return nil
+	}
+	dir, err := os.OpenRoot(c.draft.Dir())
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	c.room, err = c.vm.manager.space.Reserve(dir, int64(c.vm.config.MemMiB())<<20)
 	return err
 }
 
@@ -143,8 +166,9 @@ func (c *capture) copyAll(ctx context.Context) error {
 		params.SnapshotType = firecracker.DiffSnapshot
 	}
 	if err := c.vm.writeSnapshot(ctx, c.client, params); err != nil {
-		return err
+		return full(err)
 	}
+	c.room.Release()
 	fault.Point("snapshot: memory written")
 	root, err := os.OpenRoot(c.draft.Dir())
 	if err != nil {
@@ -160,6 +184,19 @@ func (c *capture) copyAll(ctx context.Context) error {
 	}
 	fault.Point("snapshot: drives copied")
 	return nil
+}
+
+// full gives Firecracker's word for a full disk the code that it has elsewhere. All that
+// there is of the error is its text.
+func full(err error) error {
+	said, is := errors.AsType[*Error](err)
+	if !is || said.Code != errcode.APIError {
+		return err
+	}
+	if text := said.Error(); !strings.Contains(text, "No space left on device") && !strings.Contains(text, "uota exceeded") {
+		return err
+	}
+	return &Error{Code: errcode.NoSpace, Op: "write snapshot", Err: err, Hint: "free some room, or remove snapshots: smartvm snapshot rm"}
 }
 
 func (c *capture) copyDrive(ctx context.Context, dir *os.Root, d *snapshot.Drive) error {

@@ -2,6 +2,7 @@ package smartvm
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -31,14 +32,37 @@ const workingSetName = "memory.pages"
 // page server's.
 var guardedPages = firecracker.Version{Major: 1, Minor: 12}
 
-// startPageServer starts the process that will serve the guest's memory, if one was asked
-// for and can work here. Else Firecracker maps the file, and the log says why.
-func (l *launch) startPageServer() error {
-	if l.restore == nil || !l.restore.options.Lazy {
+// chooseMemory decides whether a page server serves the guest's memory: where one was
+// asked for and can work here, and where Firecracker can't map the file, because the
+// memory is of huge pages (docs/hugepages.md). Else it maps the file, and the log says
+// why.
+func (l *launch) chooseMemory() error {
+	if l.restore == nil {
 		return nil
 	}
-	if reason := l.noPageServer(); reason != nil {
+	huge := l.vm.config.Hugetlb()
+	if !huge && !l.restore.options.Lazy {
+		return nil
+	}
+	reason := l.noPageServer()
+	switch {
+	case reason == nil:
+		l.served = true
+	case huge:
+		return &Error{
+			Code: errcode.HostUnsupported, Op: "restore snapshot", Subject: l.restore.manifest.Name,
+			Err:  fmt.Errorf("its memory is of huge pages, which Firecracker can't map from a file, and no page server can serve it: %w", reason),
+			Hint: "make that possible, or take the snapshot of a VM without machine-config.huge_pages",
+		}
+	default:
 		l.vm.manager.log.Warn("no lazy restore: the memory file is mapped", slog.String("vm", l.vm.ID()), slog.Any("reason", reason))
+	}
+	return nil
+}
+
+// startPageServer starts the process that will serve the guest's memory, if one is to.
+func (l *launch) startPageServer() error {
+	if !l.served {
 		return nil
 	}
 	memory, err := os.Open(l.restore.memory)
@@ -77,7 +101,7 @@ func (l *launch) noPageServer() error {
 	case l.binary.Version.Compare(guardedPages) < 0:
 		return &Error{Code: errcode.HostUnsupported, Op: "restore lazily", Err: errors.New("before v1.12 Firecracker hangs when its page server ends")}
 	default:
-		return pager.Available(l.vm.config.HugePages())
+		return pager.Available(l.vm.config.Hugetlb())
 	}
 }
 

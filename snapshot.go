@@ -3,6 +3,7 @@ package smartvm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 
 	"github.com/smartvm/smartvm/errcode"
@@ -76,18 +77,40 @@ func (v *VM) canDiff(ctx context.Context) error {
 	return v.tracksDirtyPages(config)
 }
 
-// tracksDirtyPages is an error where a diff is impossible.
+// tracksDirtyPages is an error where a diff is impossible, or would be wrong.
 func (v *VM) tracksDirtyPages(config firecracker.MachineConfig) error {
-	if config.TrackDirtyPages {
+	if !config.TrackDirtyPages {
+		return &Error{
+			Code: errcode.InvalidConfig, Op: string(opCreateSnapshot), Subject: string(v.id),
+			Err: errors.New("a diff snapshot needs to know which pages have changed, and this VM was started without"),
+			Hint: "set machine-config.track_dirty_pages before the start, or track_dirty_pages (until v1.12 enable_diff_snapshots) " +
+				"when its snapshot is loaded; or take a full snapshot",
+		}
+	}
+	v.mu.Lock()
+	version := v.version
+	v.mu.Unlock()
+	if version.Compare(misplacedSince) < 0 || version.Compare(misplacedUntil) >= 0 || config.MemSizeMiB <= oneSlotMiB && v.config.MemoryHotplug == nil {
 		return nil
 	}
 	return &Error{
-		Code: errcode.InvalidConfig, Op: string(opCreateSnapshot), Subject: string(v.id),
-		Err: errors.New("a diff snapshot needs to know which pages have changed, and this VM was started without"),
-		Hint: "set machine-config.track_dirty_pages before the start, or track_dirty_pages (until v1.12 enable_diff_snapshots) " +
-			"when its snapshot is loaded; or take a full snapshot",
+		Code: errcode.HostUnsupported, Op: string(opCreateSnapshot), Subject: string(v.id),
+		Err:  fmt.Errorf("firecracker %s writes diffs of memory in more than one part (over 3 GiB, or hot-plugged) to wrong places", version),
+		Hint: "take a full snapshot, or use v1.14.2 or newer",
 	}
 }
+
+// The releases from misplacedSince to before misplacedUntil seek in the file of a diff by
+// what they skip, and forget what is unchanged at the end of a memory slot (CHANGELOG of
+// v1.14.2, #5705; dump_dirty of v1.12 and v1.13 seeks from the beginning).
+var (
+	misplacedSince = firecracker.Version{Major: 1, Minor: 14}
+	misplacedUntil = firecracker.Version{Major: 1, Minor: 14, Patch: 2}
+)
+
+// oneSlotMiB is as much memory as has one slot on x86, where devices have the addresses
+// after that. On arm64 the slots are larger; there it is one release too careful.
+const oneSlotMiB = 3072
 
 // LoadSnapshot loads a snapshot into a VM that Launch has prepared. It is
 // Firecracker's plain call: disks, TAPs and sockets of the snapshot must be

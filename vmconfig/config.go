@@ -78,7 +78,8 @@ type CPUConfig struct { //nolint:recvcheck // encoding/json marshals values, and
 // defaultMemMiB is what Firecracker gives a VM that says nothing.
 const defaultMemMiB = 128
 
-func (c *Config) memMiB() int {
+// MemMiB is the memory that the guest boots with, in MiB.
+func (c *Config) MemMiB() int {
 	if c.MachineConfig == nil {
 		return defaultMemMiB
 	}
@@ -89,4 +90,11 @@ func (c *Config) memMiB() int {
 func (c *Config) HugePages() bool {
 	m := c.MachineConfig
 	return m != nil && m.HugePages != "" && m.HugePages != "None"
+}
+
+// Hugetlb reports whether the guest's memory is of the pool of huge pages that the host
+// keeps apart (hugetlbfs). Firecracker can't map such memory from a file.
+func (c *Config) Hugetlb() bool {
+	m := c.MachineConfig
+	return m != nil && m.HugePages == "2M"
 }

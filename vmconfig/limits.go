@@ -56,9 +56,9 @@ func MemoryOverheadMiB(guestMiB int) int { return 32 + (guestMiB+127)/128 }
 // GuestMiB is all the memory that the guest can have, in MiB: with what can be plugged in.
 func (c *Config) GuestMiB() int {
 	if c.MemoryHotplug == nil {
-		return c.memMiB()
+		return c.MemMiB()
 	}
-	return c.memMiB() + c.MemoryHotplug.TotalSizeMiB
+	return c.MemMiB() + c.MemoryHotplug.TotalSizeMiB
 }
 
 // What the kernel takes, and how little is of use.

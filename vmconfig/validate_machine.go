@@ -85,7 +85,7 @@ func (f *faults) balloon(c *Config) {
 		return
 	}
 	f.between("balloon.amount_mib", b.AmountMiB, 0, math.MaxUint32)
-	if memory := c.memMiB(); b.AmountMiB > memory && memory > 0 {
+	if memory := c.MemMiB(); b.AmountMiB > memory && memory > 0 {
 		f.Add("balloon.amount_mib", "%d is more than the VM's memory, %d MiB", b.AmountMiB, memory)
 	}
 	f.between("balloon.stats_polling_interval_s", b.StatsPollingIntervalS, 0, math.MaxUint16)

@@ -30,7 +30,12 @@ func failed(src, target string, cause error) error {
 
 // noSpace reports every directory that was too small.
 func noSpace(src string, full []shortage) error {
-	e := &errcode.Error{Code: errcode.NoSpace, Op: opStage, Subject: src, Hint: noSpaceHint}
+	return lack(&errcode.Error{Op: opStage, Subject: src, Hint: noSpaceHint}, full)
+}
+
+// lack completes e with why each directory was too small.
+func lack(e *errcode.Error, full []shortage) error {
+	e.Code = errcode.NoSpace
 	causes := make([]string, len(full))
 	for i, f := range full {
 		what, field := "free", "free"

@@ -1,8 +1,11 @@
 package stage
 
 import (
+	"fmt"
 	"os"
 	"sync"
+
+	"github.com/smartvm/smartvm/errcode"
 )
 
 const (
@@ -50,6 +53,29 @@ type promise struct {
 	device uint64
 	memory bool
 	left   int64
+}
+
+// Room is room that is set aside for somebody else to write into.
+type Room struct{ promise *promise }
+
+// Reserve sets n bytes in dir aside until they are released, or fails with NO_SPACE. What
+// is written meanwhile counts twice, so release it as soon as it is written.
+func (s *Space) Reserve(dir *os.Root, n int64) (*Room, error) {
+	promise, short, err := s.reserve(dir, n)
+	if err != nil {
+		return nil, fmt.Errorf("ask for free space in %s: %w", dir.Name(), err)
+	}
+	if short != nil {
+		return nil, lack(&errcode.Error{Op: "look for room", Subject: dir.Name(), Hint: "free some room there"}, []shortage{*short})
+	}
+	return &Room{promise}, nil
+}
+
+// Release gives the room back. It may be called again, also on nil.
+func (r *Room) Release() {
+	if r != nil {
+		r.promise.release()
+	}
 }
 
 // reserve promises n bytes in dir, or says how much is missing.
