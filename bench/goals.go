@@ -119,6 +119,8 @@ func (r *report) networkGoals() (goals []Goal) {
 			goals = append(goals, ratioGoal(m.Task+" ("+m.Way+"), ms", rulesLimit, false, m.Mean))
 		case partStream:
 			goals = append(goals, ratioGoal(m.Task+", rate / without a policy", streamLimit, true, m.Rate))
+		case partRestores:
+			goals = append(goals, ratioGoal("restore of a VM with a network / raw load and TAP", restoreLimit, false, m.First))
 		case partStarts:
 			goals = append(goals, ratioGoal("start of a VM with a network / without, and a TAP", netLimit, false, m.First))
 		}

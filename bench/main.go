@@ -141,7 +141,7 @@ func armNames() []string {
 	names := []string{
 		oneFamily, armFloor, armFair, armReady, armPuts, armPipeline, armSmartvm, fleetFamily,
 		jailFamily, armRawJailed, armSmartJailed, armPrivate, crowdPart,
-		restoreFamily, armRawLoad, armRestore, clonesPart, stageFamily, imagesFamily, networkFamily,
+		restoreFamily, armRawLoad, armRestore, clonesPart, createPart, memoryPart, stageFamily, imagesFamily, networkFamily,
 	}
 	return append(names, networkParts()...)
 }

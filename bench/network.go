@@ -22,7 +22,9 @@ const (
 	partStarts    = "net-starts"
 )
 
-func networkParts() []string { return []string{partTAPs, partRules, partStream, partStarts} }
+func networkParts() []string {
+	return []string{partTAPs, partRules, partStream, partStarts, partRestores}
+}
 
 // network has this program run again where it can do no harm, and takes over what
 // that process has measured.
@@ -79,7 +81,7 @@ func (s *site) measure(ctx context.Context) (err error) {
 	if s.bridge, err = s.host.AddBridge(plan.Bridge, plan.Mark); err != nil {
 		return err
 	}
-	for i, part := range []func(context.Context) error{s.taps, s.rules, s.stream, s.starts} {
+	for i, part := range []func(context.Context) error{s.taps, s.rules, s.stream, s.starts, s.restores} {
 		if !s.opts.wants(networkFamily, networkParts()[i]) {
 			continue
 		}

@@ -22,6 +22,8 @@ type report struct {
 	Crowd   []CrowdResult   `json:"jailed_crowd"`
 	Restore []RestoreResult `json:"restored"`
 	Clones  []CloneResult   `json:"clones"`
+	Create  []CreateResult  `json:"created"`
+	Private []PrivateResult `json:"private_memory"`
 	Staging []StageResult   `json:"staging"`
 	Images  []ImageResult   `json:"images"`
 	Network []NetworkResult `json:"network"`

@@ -53,42 +53,50 @@ const (
 
 func (l *lab) path(name string) string { return filepath.Join(l.memory, name) }
 
+// openDisk makes the disk that is in the snapshots.
+func (l *lab) openDisk() error {
+	return os.WriteFile(l.path(diskName), make([]byte, mib), 0o644) //nolint:gosec // a jail's user reads it
+}
+
 // openSnapshots takes the snapshots.
 func (l *lab) openSnapshots(ctx context.Context) error {
-	if err := os.WriteFile(l.path(diskName), make([]byte, mib), 0o644); err != nil { //nolint:gosec // a jail's user reads it
+	if err := l.openDisk(); err != nil {
 		return err
 	}
 	for name, pace := range paces {
-		if err := l.openSnapshot(ctx, name, pace); err != nil {
+		if _, err := l.openSnapshot(ctx, name, l.countedConfig(pace)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// openSnapshot takes a snapshot in the store, and the same by hand.
-func (l *lab) openSnapshot(ctx context.Context, name string, pace time.Duration) (err error) {
-	config := l.countedConfig(pace)
+// openSnapshot takes a snapshot in the store, and the same by hand. It returns the name of
+// the TAP that is in it, if the VM has an interface.
+func (l *lab) openSnapshot(ctx context.Context, name string, config vmconfig.Config) (tap string, err error) {
 	config.Drives[0].Ephemeral = new(false)
 	vm, err := l.manager.CreateVM("", config)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := vm.Start(ctx); err != nil {
-		return err
+		return "", err
 	}
 	defer func() { err = errors.Join(err, discard(ctx, l.manager, vm)) }()
-	if _, err := vm.Snapshot(ctx, name, smartvm.SnapshotOptions{KeepPaused: true}); err != nil {
-		return err
+	for _, t := range vm.TAPs() {
+		tap = t.Name
 	}
-	return vm.CreateSnapshot(ctx, firecracker.SnapshotCreateParams{SnapshotPath: l.path(name + stateSuffix), MemFilePath: l.path(name + memorySuffix)})
+	if _, err := vm.Snapshot(ctx, name, smartvm.SnapshotOptions{KeepPaused: true}); err != nil {
+		return "", err
+	}
+	return tap, vm.CreateSnapshot(ctx, firecracker.SnapshotCreateParams{SnapshotPath: l.path(name + stateSuffix), MemFilePath: l.path(name + memorySuffix)})
 }
 
 func restoreArms() []arm {
 	return []arm{
 		{armRawLoad, "spawn with --api-sock; await socket; load and resume; directory, links, log file and inotify made before; the disk is shared", rawLoad},
-		{armRestore, "Restore, OpenConsole, everything measured; the disk is copied", bySnapshot(func(l *lab) *smartvm.Manager { return l.manager })},
-		{armJailedLoad, "the same in a jail", bySnapshot(func(l *lab) *smartvm.Manager { return l.jailing })},
+		{armRestore, "Restore, OpenConsole, everything measured; the disk is copied", bySnapshot(warm, func(l *lab) *smartvm.Manager { return l.manager })},
+		{armJailedLoad, "the same in a jail", bySnapshot(warm, func(l *lab) *smartvm.Manager { return l.jailing })},
 	}
 }
 
@@ -100,7 +108,20 @@ func (v *rawVM) prepareLoad() error {
 	return errors.Join(os.Mkdir(v.path("drive"), dirMode), os.Symlink(v.lab.path(diskName), v.path("drive/disk")), v.watch())
 }
 
-func (v *rawVM) load(snapshot string, connect func(path string) (int, error), started func()) (err error) {
+// prepareAwaited makes that socket known as soon as there is one.
+func (v *rawVM) prepareAwaited() error {
+	if err := v.prepareLoad(); err != nil {
+		return err
+	}
+	_, err := unix.InotifyAddWatch(v.inotify, v.dir, unix.IN_CREATE)
+	return os.NewSyscallError("inotify_add_watch", err)
+}
+
+// await connects to the socket as soon as there is one.
+func (v *rawVM) await(path string) (int, error) { return connect(path, v.inotify) }
+
+// open starts Firecracker and has it load a snapshot.
+func (v *rawVM) open(snapshot string, connect func(path string) (int, error), resume bool) (err error) {
 	v.workDir = v.dir
 	if err := v.spawn(); err != nil {
 		return err
@@ -111,8 +132,13 @@ func (v *rawVM) load(snapshot string, connect func(path string) (int, error), st
 	}
 	defer func() { err = errors.Join(err, unix.Close(conn)) }()
 	body := `{"snapshot_path":` + strconv.Quote(v.lab.path(snapshot+stateSuffix)) + `,"mem_backend":{"backend_type":"File","backend_path":` +
-		strconv.Quote(v.lab.path(snapshot+memorySuffix)) + `},"resume_vm":true}`
-	if err := exchange(conn, 1, request("/snapshot/load", body)); err != nil {
+		strconv.Quote(v.lab.path(snapshot+memorySuffix)) + `},"resume_vm":` + strconv.FormatBool(resume) + `}`
+	return exchange(conn, 1, request("/snapshot/load", body))
+}
+
+// load has a guest go on, and waits until it says something.
+func (v *rawVM) load(snapshot string, connect func(path string) (int, error), started func()) error {
+	if err := v.open(snapshot, connect, true); err != nil {
 		return err
 	}
 	started()
@@ -132,25 +158,22 @@ func (v *rawVM) load(snapshot string, connect func(path string) (int, error), st
 func rawLoad(_ context.Context, l *lab) (s sample, err error) {
 	v := l.newRaw()
 	defer func() { err = errors.Join(err, v.discard()) }()
-	if err := v.prepareLoad(); err != nil {
+	if err := v.prepareAwaited(); err != nil {
 		return s, err
-	}
-	if _, err := unix.InotifyAddWatch(v.inotify, v.dir, unix.IN_CREATE); err != nil {
-		return s, os.NewSyscallError("inotify_add_watch", err)
 	}
 	began := time.Now()
 	done := s.begin()
-	err = v.load(warm, func(path string) (int, error) { return connect(path, v.inotify) }, func() { s.started = time.Since(began) })
+	err = v.load(warm, v.await, func() { s.started = time.Since(began) })
 	done()
 	return s, err
 }
 
-func bySnapshot(manager func(*lab) *smartvm.Manager) func(context.Context, *lab) (sample, error) {
+func bySnapshot(name string, manager func(*lab) *smartvm.Manager) func(context.Context, *lab) (sample, error) {
 	return func(ctx context.Context, l *lab) (s sample, err error) {
 		m := manager(l)
 		began := time.Now()
 		done := s.begin()
-		vm, err := m.Restore(ctx, warm, smartvm.RestoreOptions{})
+		vm, err := m.Restore(ctx, name, smartvm.RestoreOptions{})
 		if err != nil {
 			return s, err
 		}

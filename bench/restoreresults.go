@@ -28,10 +28,40 @@ type CloneResult struct {
 	CPU       float64 `json:"controller_cpu_ms_per_vm"`
 }
 
+// CreateResult is an arm that takes a snapshot of a VM that runs.
+type CreateResult struct {
+	Arm  string  `json:"arm"`
+	What string  `json:"what"`
+	Took Summary `json:"took_ms"`
+	Raw  Ratio   `json:"ratio_to_raw"`
+}
+
+// PrivateResult is the memory of clones that they share with nobody, before they run.
+type PrivateResult struct {
+	Arm           string  `json:"arm"`
+	What          string  `json:"what"`
+	VMs           int     `json:"vms"`
+	KiB           float64 `json:"private_kib_per_vm"`
+	ControllerKiB float64 `json:"controller_kib_per_vm"`
+}
+
 // restores runs the arms with snapshots.
 func (r *report) restores(ctx context.Context, l *lab, opts *options) error {
-	single, clones := opts.wants(restoreFamily, armRawLoad, armRestore), opts.wants(restoreFamily, clonesPart)
-	if !single && !clones {
+	var parts []func() error
+	for _, part := range []struct {
+		wanted bool
+		run    func() error
+	}{
+		{opts.wants(restoreFamily, armRawLoad, armRestore), func() error { return r.restoreOne(ctx, l, opts) }},
+		{opts.wants(restoreFamily, clonesPart), func() error { return r.cloneMany(ctx, l, opts) }},
+		{opts.wants(restoreFamily, createPart), func() error { return r.creates(ctx, l, opts) }},
+		{opts.wants(restoreFamily, memoryPart), func() error { return r.privates(ctx, l) }},
+	} {
+		if part.wanted {
+			parts = append(parts, part.run)
+		}
+	}
+	if len(parts) == 0 {
 		return nil
 	}
 	if os.Geteuid() != 0 {
@@ -46,13 +76,10 @@ func (r *report) restores(ctx context.Context, l *lab, opts *options) error {
 	if err := l.openSnapshots(ctx); err != nil {
 		return err
 	}
-	if single {
-		if err := r.restoreOne(ctx, l, opts); err != nil {
+	for _, run := range parts {
+		if err := run(); err != nil {
 			return err
 		}
-	}
-	if clones {
-		return r.cloneMany(ctx, l, opts)
 	}
 	return nil
 }
@@ -105,10 +132,39 @@ func (r *report) restoreGoals() (goals []Goal) {
 			goals = append(goals, ratioGoal("the same in jails / without", cloneLimit, true, Ratio{Value: c.PerSecond / plain, Low: c.PerSecond / plain, High: c.PerSecond / plain}))
 		}
 	}
+	for _, c := range r.Create {
+		if c.Arm == armTake {
+			goals = append(goals, ratioGoal(createdSubject+" / raw call and copy of its disk", createLimit, false, c.Raw))
+		}
+	}
+	for _, p := range r.Private {
+		if p.Arm == armRestore {
+			goals = append(goals, ratioGoal("private memory of a clone before it runs, KiB", memoryLimit, false, Ratio{p.KiB, p.KiB, p.KiB}))
+		}
+	}
 	return goals
 }
 
 func (r *report) printRestores(w *bytes.Buffer) {
+	if len(r.Create) > 0 {
+		fmt.Fprintln(w, "\nSNAPSHOT OF A RUNNING VM, ms\tn\tmin\tmedian\tp90\tmean\t/ raw")
+	}
+	for _, c := range r.Create {
+		t := c.Took
+		fmt.Fprintf(w, "%s\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%s\n", c.Arm, t.N, t.Min, t.Median, t.P90, t.Mean, c.Raw)
+	}
+	for _, c := range r.Create {
+		fmt.Fprintf(w, "  %s: %s\n", c.Arm, c.What)
+	}
+	if len(r.Private) > 0 {
+		fmt.Fprintln(w, "\nPRIVATE MEMORY BEFORE A CLONE RUNS\tVMs\tKiB/VM\tof the controller, KiB/VM")
+	}
+	for _, p := range r.Private {
+		fmt.Fprintf(w, "%s\t%d\t%.0f\t%.0f\n", p.Arm, p.VMs, p.KiB, p.ControllerKiB)
+	}
+	for _, p := range r.Private {
+		fmt.Fprintf(w, "  %s: %s\n", p.Arm, p.What)
+	}
 	if len(r.Restore) > 0 {
 		fmt.Fprintf(w, "\nONE RESTORED VM, ms\tn\tmin\tmedian\tp90\tmean until heard\tuntil it went on\t/ %s\tCPU\n", armRawLoad)
 	}
