@@ -136,7 +136,7 @@ func (l *launch) speaks() <-chan struct{} {
 // host that starts many VMs a tenth of its rate (decision 3).
 func (l *launch) guestRuns() (bool, error) {
 	if n, err := l.process.CountThreads(); n < l.plan.threads() {
-		return false, err
+		return false, errors.Join(err, l.sealEarly())
 	}
 	return l.process.Confined()
 }

@@ -100,14 +100,15 @@ func (l *launch) newJail() *jail.Jail {
 
 // leaseUser gives the jail a user that no other VM of the host has.
 func (l *launch) leaseUser() error {
-	j, o := l.plan.files.Jail, l.vm.manager.opts.Jail
+	j, m := l.plan.files.Jail, l.vm.manager
 	if j == nil {
 		return nil
 	}
-	user, err := lease.Take(o.LeaseDir, "user id", l.vm.Dir(), o.users(l.vm.Dir()), func(user *lease.Lease, effect func() error) error {
+	user, err := m.users.Take("user id", l.vm.Dir(), m.opts.Jail.users(l.vm.Dir()), func(user *lease.Lease, effect func() error) error {
 		return l.ledger.Make(user, effect)
 	})
 	if errors.Is(err, lease.ErrNone) {
+		o := m.opts.Jail
 		return &Error{
 			Code: errcode.UIDExhausted, Op: "lease user", Subject: l.vm.ID(), Err: fmt.Errorf("%w: %d user ids from %d on", err, o.UIDs, o.FirstUID),
 			Hint: "clean up VMs, or give the manager a larger range (JailOptions.UIDs)",

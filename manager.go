@@ -15,6 +15,7 @@ import (
 	"github.com/smartvm/smartvm/image"
 	"github.com/smartvm/smartvm/internal/console"
 	"github.com/smartvm/smartvm/internal/jail"
+	"github.com/smartvm/smartvm/internal/lease"
 	"github.com/smartvm/smartvm/internal/privdir"
 	"github.com/smartvm/smartvm/internal/stage"
 	"github.com/smartvm/smartvm/internal/watch"
@@ -35,6 +36,7 @@ type Manager struct {
 	watcher watch.Watcher // for the consoles and keepers of all VMs
 	space   stage.Space   // room promised to drives that are being staged
 	void    jail.Void     // the network of VMs that have none
+	users   lease.Desk    // of jails
 	kvmSeen atomic.Bool   // KVM works: it is looked at again only when a start fails
 
 	binaries   binaryCache
@@ -79,7 +81,7 @@ func New(opts Options) (*Manager, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	m := &Manager{opts: opts, log: opts.Logger, runtime: runtime, data: data, vms: map[vmconfig.ID]*VM{}}
+	m := &Manager{opts: opts, log: opts.Logger, runtime: runtime, data: data, users: lease.Desk{Dir: opts.Jail.LeaseDir}, vms: map[vmconfig.ID]*VM{}}
 	if err := m.openParts(); err != nil {
 		return nil, errors.Join(err, runtime.Close(), data.Close())
 	}

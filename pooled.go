@@ -84,7 +84,7 @@ func (l *launch) takePooled(p *pool.Pool, r hostnet.Request) (tap *hostnet.TAP, 
 	}
 	defer func() { err = errors.Join(err, host.Close()) }()
 	search := &poolSearch{pool: p, host: host, mac: strings.ToLower(r.MAC)}
-	taken, err := lease.Take(p.Leases, "tap", l.vm.Dir(), search.free(), func(le *lease.Lease, effect func() error) error {
+	taken, err := (&lease.Desk{Dir: p.Leases}).Take("tap", l.vm.Dir(), search.free(), func(le *lease.Lease, effect func() error) error {
 		return l.ledger.Make(le, effect)
 	})
 	if err := cmp.Or(search.err, err); err != nil {

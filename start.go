@@ -87,6 +87,7 @@ type launch struct {
 	netns   *os.File      // of the VM's own; nil without
 	pages   *proc.Process // serves the guest's memory; nil without
 	process *proc.Process
+	sealed  bool // whether nothing can be made in the jail any more
 }
 
 // run is a start from its beginning to its end.
@@ -134,9 +135,23 @@ func (l *launch) early() bool {
 // One that waits for a snapshot has its sockets still to make.
 func (l *launch) seal(context.Context) error {
 	j := l.plan.files.Jail
-	if j == nil || l.op == opLaunch {
+	if j == nil || l.sealed || l.op == opLaunch {
 		return nil
 	}
+	return j.Seal()
+}
+
+// sealEarly does so while Firecracker still builds its guest, if the API's socket is all
+// that it makes: then the wait for the guest pays for it.
+func (l *launch) sealEarly() error {
+	j := l.plan.files.Jail
+	if j == nil || l.sealed || l.plan.config.Vsock != nil {
+		return nil
+	}
+	if _, err := os.Lstat(j.Path(l.plan.files.Inside(roleSocket))); err != nil {
+		return nil //nolint:nilerr // it is not there yet
+	}
+	l.sealed = true
 	return j.Seal()
 }
 

@@ -11,6 +11,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -54,25 +55,29 @@ func (l *Lease) Release(context.Context) error {
 	return os.Remove(l.path())
 }
 
-// ErrNone is the error of [Take] when somebody has each of the things.
+// ErrNone is the error of [Desk.Take] when somebody has each of the things.
 var ErrNone = errors.New("all are in use")
 
-// Take leases the first free one of names, in a directory that is made if it is
-// missing and has to be private to this user. record writes the lease down before it
-// calls the effect, as ledger.Make does.
-func Take(dir, what, holder string, names iter.Seq[string], record func(l *Lease, effect func() error) error) (*Lease, error) {
-	private, err := privdir.Ensure(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = private.Close() }()
-	unlock, err := lock(private.Path())
+// Desk gives out leases. Its methods may be called from several goroutines.
+type Desk struct {
+	// Dir is the directory of the leases. It is made if it is missing, and has to be
+	// private to this user, which is looked at before the first lease: then nobody else
+	// can change that.
+	Dir string
+
+	checked atomic.Pointer[string] // its path without links
+}
+
+// Take leases the first free one of names. record writes the lease down before it calls
+// the effect, as ledger.Make does.
+func (d *Desk) Take(what, holder string, names iter.Seq[string], record func(l *Lease, effect func() error) error) (*Lease, error) {
+	dir, unlock, err := d.open()
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
 	for name := range names {
-		l := &Lease{What: what, Name: name, Dir: private.Path(), Holder: holder}
+		l := &Lease{What: what, Name: name, Dir: dir, Holder: holder}
 		free, err := l.free()
 		if err != nil {
 			return nil, err
@@ -82,6 +87,25 @@ func Take(dir, what, holder string, names iter.Seq[string], record func(l *Lease
 		}
 	}
 	return nil, ErrNone
+}
+
+// open locks the directory.
+func (d *Desk) open() (dir string, unlock func(), err error) {
+	if checked := d.checked.Load(); checked != nil {
+		unlock, err = lock(*checked)
+		if !errors.Is(err, fs.ErrNotExist) { // else it has been removed meanwhile
+			return *checked, unlock, err
+		}
+	}
+	private, err := privdir.Ensure(d.Dir)
+	if err != nil {
+		return "", nil, err
+	}
+	dir = private.Path()
+	if unlock, err = lock(dir); err == nil {
+		d.checked.Store(&dir)
+	}
+	return dir, unlock, errors.Join(err, private.Close())
 }
 
 // free reports whether nobody has the thing.

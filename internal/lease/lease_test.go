@@ -14,13 +14,14 @@ import (
 
 // desk is a directory of leases, and some VMs.
 type desk struct {
-	t   *testing.T
-	dir string
+	lease.Desk
+
+	t *testing.T
 }
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	return &desk{t, filepath.Join(t.TempDir(), "leases")}
+	return &desk{lease.Desk{Dir: filepath.Join(t.TempDir(), "leases")}, t}
 }
 
 func (d *desk) holder(name string) string {
@@ -33,7 +34,7 @@ func (d *desk) holder(name string) string {
 }
 
 func (d *desk) take(holder string, names ...string) (*lease.Lease, error) {
-	return lease.Take(d.dir, "thing", holder, slices.Values(names), func(_ *lease.Lease, effect func() error) error { return effect() })
+	return d.Take("thing", holder, slices.Values(names), func(_ *lease.Lease, effect func() error) error { return effect() })
 }
 
 // want takes a lease that has to be a certain one, "" for none.
@@ -81,7 +82,7 @@ func TestLeaseOfAVMThatIsGoneIsFree(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.want("1", b, "1")
-	if err := os.WriteFile(filepath.Join(d.dir, "2"), nil, 0o600); err != nil { // as a kill leaves it
+	if err := os.WriteFile(filepath.Join(d.Dir, "2"), nil, 0o600); err != nil { // as a kill leaves it
 		t.Fatal(err)
 	}
 	d.want("2", b, "2")
@@ -96,7 +97,7 @@ func TestLeaseIsRecordedBeforeItIsTaken(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	broken := errors.New("the disk is full")
-	_, err := lease.Take(d.dir, "thing", d.holder("a"), slices.Values([]string{"1"}), func(l *lease.Lease, _ func() error) error {
+	_, err := d.Take("thing", d.holder("a"), slices.Values([]string{"1"}), func(l *lease.Lease, _ func() error) error {
 		if _, err := os.Lstat(filepath.Join(l.Dir, l.Name)); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("it is taken already: %v", err)
 		}
@@ -138,13 +139,23 @@ func TestManyAtOnceGetOneEach(t *testing.T) {
 	}
 }
 
+func TestDirectoryThatIsGoneIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.want("1", d.holder("a"), "1")
+	if err := os.RemoveAll(d.Dir); err != nil {
+		t.Fatal(err)
+	}
+	d.want("1", d.holder("b"), "1")
+}
+
 func TestDirectoryThatOthersMayWriteIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "open")
 	if err := errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, 0o777)); err != nil {
 		t.Fatal(err)
 	}
-	d := &desk{t, dir}
+	d := &desk{lease.Desk{Dir: dir}, t}
 	if l, err := d.take(d.holder("a"), "1"); err == nil {
 		t.Errorf("got %+v", l)
 	}
