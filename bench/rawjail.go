@@ -42,10 +42,7 @@ func (v *rawJailed) home() string { return filepath.Dir(v.dir) }
 // prepare makes the jail with what Firecracker needs in it. The kernel is on the same
 // file system, and everybody may read it: a hard link is the cheapest way in.
 func (v *rawJailed) prepare() error {
-	if err := os.Mkdir(v.home(), dirMode); err != nil {
-		return err
-	}
-	if err := os.Mkdir(v.dir, dirMode); err != nil {
+	if err := v.makeRoot(); err != nil {
 		return err
 	}
 	return errors.Join(
@@ -53,6 +50,25 @@ func (v *rawJailed) prepare() error {
 		v.give(configName, v.lab.fileWith(kernelName, "")),
 		v.give(logName, nil),
 	)
+}
+
+func (v *rawJailed) makeRoot() error {
+	if err := os.Mkdir(v.home(), dirMode); err != nil {
+		return err
+	}
+	return os.Mkdir(v.dir, dirMode)
+}
+
+// prepareLoad makes the jail with the calm snapshot in it.
+func (v *rawJailed) prepareLoad() error {
+	if err := v.makeRoot(); err != nil {
+		return err
+	}
+	errs := []error{v.give(logName, nil), os.Mkdir(v.path("drive"), 0o755), os.Link(v.lab.path(diskName), v.path("drive/disk"))} //nolint:gosec // others enter it
+	for _, name := range []string{calm + stateSuffix, calm + memorySuffix} {
+		errs = append(errs, os.Link(v.lab.path(name), v.path(name)))
+	}
+	return errors.Join(errs...)
 }
 
 // give makes a file of the jail's user.
@@ -65,19 +81,22 @@ func (v *rawJailed) give(name string, content []byte) error {
 	return errors.Join(err, f.Chown(v.uid, v.uid), f.Close())
 }
 
-// boot starts the VM and waits for the guest. The jailer becomes Firecracker, which so
-// has its pid and its output.
+// boot starts the VM and waits for the guest.
 func (v *rawJailed) boot() error {
-	uid := strconv.Itoa(v.uid)
-	err := v.run(
-		v.lab.jailer.Path, "--id", filepath.Base(v.home()), "--exec-file", v.lab.binary.Path,
-		"--uid", uid, "--gid", uid, "--chroot-base-dir", v.lab.rawJails(), "--",
-		"--api-sock", socketName, "--log-path", logName, "--level", logLevel, "--config-file", configName,
-	)
-	if err != nil {
+	if err := v.jailer("--config-file", configName); err != nil {
 		return err
 	}
 	return v.awaitMarker()
+}
+
+// jailer starts the jailer, which becomes Firecracker: that so has its pid and its output.
+func (v *rawJailed) jailer(more ...string) error {
+	uid := strconv.Itoa(v.uid)
+	return v.run(append([]string{
+		v.lab.jailer.Path, "--id", filepath.Base(v.home()), "--exec-file", v.lab.binary.Path,
+		"--uid", uid, "--gid", uid, "--chroot-base-dir", v.lab.rawJails(), "--",
+		"--api-sock", socketName, "--log-path", logName, "--level", logLevel,
+	}, more...)...)
 }
 
 func (v *rawJailed) discard() error { return errors.Join(v.rawVM.discard(), os.RemoveAll(v.home())) }

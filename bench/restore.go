@@ -25,6 +25,8 @@ const (
 	armRestore    = "smartvm-restore"
 	armJailedLoad = "smartvm-restore-jailed"
 	clonesPart    = "clones"
+
+	armRawJailedLoad = "raw-load-jailed"
 )
 
 // Snapshots of guests that count, by how often. One that goes on by itself is to be heard
@@ -55,7 +57,17 @@ func (l *lab) path(name string) string { return filepath.Join(l.memory, name) }
 
 // openDisk makes the disk that is in the snapshots.
 func (l *lab) openDisk() error {
-	return os.WriteFile(l.path(diskName), make([]byte, mib), 0o644) //nolint:gosec // a jail's user reads it
+	return os.WriteFile(l.path(diskName), make([]byte, mib), 0o644) //nolint:gosec // see share
+}
+
+// share lets the users of raw jails have the files of a snapshot, the disk to write.
+func (l *lab) share(snapshot string) error {
+	const all = 0o666
+	var errs []error
+	for _, name := range []string{diskName, snapshot + stateSuffix, snapshot + memorySuffix} {
+		errs = append(errs, os.Chmod(l.path(name), all))
+	}
+	return errors.Join(errs...)
 }
 
 // openSnapshots takes the snapshots.
@@ -65,6 +77,9 @@ func (l *lab) openSnapshots(ctx context.Context) error {
 	}
 	for name, pace := range paces {
 		if _, err := l.openSnapshot(ctx, name, l.countedConfig(pace)); err != nil {
+			return err
+		}
+		if err := l.share(name); err != nil {
 			return err
 		}
 	}
@@ -121,19 +136,23 @@ func (v *rawVM) prepareAwaited() error {
 func (v *rawVM) await(path string) (int, error) { return connect(path, v.inotify) }
 
 // open starts Firecracker and has it load a snapshot.
-func (v *rawVM) open(snapshot string, connect func(path string) (int, error), resume bool) (err error) {
+func (v *rawVM) open(snapshot string, connect func(path string) (int, error), resume bool) error {
 	v.workDir = v.dir
 	if err := v.spawn(); err != nil {
 		return err
 	}
+	return v.ask(v.lab.path(snapshot+stateSuffix), v.lab.path(snapshot+memorySuffix), connect, resume)
+}
+
+// ask has a Firecracker that was started load a snapshot, by its paths of the files.
+func (v *rawVM) ask(state, memory string, connect func(path string) (int, error), resume bool) error {
 	conn, err := connect(v.path(socketName))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, unix.Close(conn)) }()
-	body := `{"snapshot_path":` + strconv.Quote(v.lab.path(snapshot+stateSuffix)) + `,"mem_backend":{"backend_type":"File","backend_path":` +
-		strconv.Quote(v.lab.path(snapshot+memorySuffix)) + `},"resume_vm":` + strconv.FormatBool(resume) + `}`
-	return exchange(conn, 1, request("/snapshot/load", body))
+	body := `{"snapshot_path":` + strconv.Quote(state) + `,"mem_backend":{"backend_type":"File","backend_path":` +
+		strconv.Quote(memory) + `},"resume_vm":` + strconv.FormatBool(resume) + `}`
+	return errors.Join(exchange(conn, 1, request("/snapshot/load", body)), unix.Close(conn))
 }
 
 // load has a guest go on, and waits until it says something.
@@ -142,6 +161,10 @@ func (v *rawVM) load(snapshot string, connect func(path string) (int, error), st
 		return err
 	}
 	started()
+	return v.hear()
+}
+
+func (v *rawVM) hear() error {
 	var buf [1]byte
 	for {
 		n, err := unix.Read(v.out, buf[:])
@@ -205,6 +228,9 @@ func cloneArms() []fleetArm {
 	}
 	return []fleetArm{
 		{armRawLoad, "as one of them, but looking for the sockets", func(l *lab) fleet { return &rawClones{rawFleet{lab: l}} }},
+		{armRawJailedLoad, "the same by the jailer, in jails that are made before, with hard links of all files", func(l *lab) fleet {
+			return &rawJailedClones{rawCrowd{lab: l}}
+		}},
 		{armRestore, "Restore, OpenConsole", clones(func(l *lab) *smartvm.Manager { return l.manager })},
 		{armJailedLoad, "the same in jails", clones(func(l *lab) *smartvm.Manager { return l.jailing })},
 	}
@@ -235,4 +261,30 @@ func (f *rawClones) prepare(n int) error {
 
 func (f *rawClones) boot(_ context.Context, i int) error {
 	return f.vms[i].load(calm, connectLooking, func() {})
+}
+
+// rawJailedClones are the least that clones in jails can be: what the jailer itself takes.
+type rawJailedClones struct{ rawCrowd }
+
+func (c *rawJailedClones) prepare(n int) error {
+	if err := c.rawCrowd.prepare(n); err != nil {
+		return err
+	}
+	for _, v := range c.vms {
+		if err := v.prepareLoad(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *rawJailedClones) boot(_ context.Context, i int) error {
+	v := c.vms[i]
+	if err := v.jailer(); err != nil {
+		return err
+	}
+	if err := v.ask(calm+stateSuffix, calm+memorySuffix, connectLooking, true); err != nil {
+		return err
+	}
+	return v.hear()
 }

@@ -25,6 +25,8 @@ type CloneResult struct {
 	VMs       int     `json:"vms"`
 	PerSecond float64 `json:"vms_per_second"`
 	Rate      Ratio   `json:"rate_ratio_to_raw"`
+	Jailed    Ratio   `json:"rate_ratio_to_raw_jailed,omitzero"`
+	Unjailed  Ratio   `json:"rate_ratio_to_unjailed,omitzero"` // of smartvm
 	CPU       float64 `json:"controller_cpu_ms_per_vm"`
 }
 
@@ -106,13 +108,18 @@ func (r *report) cloneMany(ctx context.Context, l *lab, opts *options) error {
 	if err != nil {
 		return err
 	}
+	const rawLoads, rawJailed, plain, jailed = 0, 1, 2, 3
+	rate := func(of, to int) Ratio { return ratio(column(samples[to], boot), column(samples[of], boot)) } // inverse to times
 	for i, a := range arms {
-		boots := column(samples[i], boot)
-		r.Clones = append(r.Clones, CloneResult{
-			Arm: a.name, What: a.what, Rounds: len(boots), VMs: opts.crowd,
-			PerSecond: perSecond(opts.crowd, boots), Rate: ratio(column(samples[0], boot), boots),
+		result := CloneResult{
+			Arm: a.name, What: a.what, Rounds: len(samples[i]), VMs: opts.crowd,
+			PerSecond: perSecond(opts.crowd, column(samples[i], boot)), Rate: rate(i, rawLoads),
 			CPU: bootCPU(samples[i], opts.crowd),
-		})
+		}
+		if i == jailed {
+			result.Jailed, result.Unjailed = rate(i, rawJailed), rate(i, plain)
+		}
+		r.Clones = append(r.Clones, result)
 	}
 	return nil
 }
@@ -128,8 +135,7 @@ func (r *report) restoreGoals() (goals []Goal) {
 		case armRestore:
 			goals = append(goals, ratioGoal(fmt.Sprintf("rate of %d clones / raw", c.VMs), cloneLimit, true, c.Rate))
 		case armJailedLoad:
-			plain := r.Clones[1].PerSecond
-			goals = append(goals, ratioGoal("the same in jails / without", cloneLimit, true, Ratio{Value: c.PerSecond / plain, Low: c.PerSecond / plain, High: c.PerSecond / plain}))
+			goals = append(goals, ratioGoal("the same in jails / without", cloneLimit, true, c.Unjailed))
 		}
 	}
 	for _, c := range r.Create {
@@ -176,10 +182,10 @@ func (r *report) printRestores(w *bytes.Buffer) {
 		fmt.Fprintf(w, "  %s: %s\n", x.Arm, x.What)
 	}
 	if len(r.Clones) > 0 {
-		fmt.Fprintf(w, "\n%d CLONES\trounds\tVM/s\t/ raw\tCPU ms/VM\n", r.Clones[0].VMs)
+		fmt.Fprintf(w, "\n%d CLONES\trounds\tVM/s\t/ raw\t/ %s\t/ %s\tCPU ms/VM\n", r.Clones[0].VMs, armRawJailedLoad, armRestore)
 	}
 	for _, c := range r.Clones {
-		fmt.Fprintf(w, "%s\t%d\t%.0f\t%s\t%.2f\n", c.Arm, c.Rounds, c.PerSecond, c.Rate, c.CPU)
+		fmt.Fprintf(w, "%s\t%d\t%.0f\t%s\t%s\t%s\t%.2f\n", c.Arm, c.Rounds, c.PerSecond, c.Rate, c.Jailed, c.Unjailed, c.CPU)
 	}
 	for _, c := range r.Clones {
 		fmt.Fprintf(w, "  %s: %s\n", c.Arm, c.What)
