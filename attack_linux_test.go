@@ -20,6 +20,10 @@ import (
 // and the real jailer make for it. Every attempt is made a second time as root without a
 // jail, where it has to succeed: else it would prove nothing that it fails.
 
+// hostileVersion is set before the program is built: it passes for the Firecracker whose
+// jailer is beside it.
+var hostileVersion string
+
 // hostileProgram is built once. The jailer that is beside it is the real one.
 var hostileProgram = sync.OnceValues(func() (program []byte, err error) {
 	dir, err := os.MkdirTemp("", "hostile")
@@ -28,7 +32,7 @@ var hostileProgram = sync.OnceValues(func() (program []byte, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	path := filepath.Join(dir, "firecracker")
-	build := exec.Command("go", "build", "-o", path, "./testdata/hostile")
+	build := exec.Command("go", "build", "-ldflags", "-X main.version="+hostileVersion, "-o", path, "./testdata/hostile")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build the hostile Firecracker: %w\n%s", err, out)
@@ -41,6 +45,10 @@ func installHostile(t *testing.T) string {
 	t.Helper()
 	hosttest.Need(t, hosttest.Root, hosttest.KVM)
 	genuine := hosttest.Firecracker(t)
+	said, err := exec.CommandContext(t.Context(), genuine, "--version").Output()
+	must(t, err)
+	line, _, _ := strings.Cut(string(said), "\n")
+	hostileVersion = strings.TrimPrefix(line, "Firecracker v")
 	program, err := hostileProgram()
 	must(t, err)
 	dir := shortDir(t)

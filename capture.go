@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -79,7 +80,26 @@ func (c *capture) run(ctx context.Context, name string) (*snapshot.Manifest, err
 		return nil, errors.Join(err, c.draft.Discard())
 	}
 	fault.Point("snapshot: committed")
+	c.pinImages(ctx, m)
 	return m, v.rememberSnapshot(&lastSnapshot{Name: m.Name, ID: m.ID})
+}
+
+// pinImages keeps the base images that the snapshot's drives belong to, as long as there
+// is the snapshot. Until now the VM has kept them.
+func (c *capture) pinImages(ctx context.Context, m *snapshot.Manifest) {
+	manager := c.vm.manager
+	var shared []string
+	for i := range m.Drives {
+		if m.Drives[i].Copy == "" {
+			shared = append(shared, m.Drives[i].HostPath)
+		}
+	}
+	for _, id := range bundlesIn(manager.opts.BaseImageDir, shared) {
+		if _, err := manager.baseImages.Pin(ctx, id, manager.snapshots.Path(m.Name)); err != nil {
+			manager.log.Warn("a base image may be removed although a snapshot needs it",
+				slog.String("bundle", id), slog.String("snapshot", m.Name), slog.Any("err", err))
+		}
+	}
 }
 
 // prepare finds out what can be wrong, and collects what the manifest says, while the

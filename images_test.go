@@ -135,6 +135,30 @@ func TestBaseImageStaysWhileAVMUsesIt(t *testing.T) {
 	}
 }
 
+func TestBaseImageStaysWhileASnapshotNeedsIt(t *testing.T) {
+	s := imageSite(t)
+	first := bundle(t, s.Manager, "first", s.version().String(), hello.Stay)
+	vm := s.bootConfig(smartvm.ImageConfig(first))
+	_, err := vm.Snapshot(patient(t), "warm", smartvm.SnapshotOptions{})
+	must(t, err)
+	must(t, vm.Cleanup(patient(t)))
+	evict := func(newer string) error { // what nobody needs: one is kept in any case
+		must(t, s.Close()) // with its leases
+		s.Manager = s.another()
+		bundle(t, s.Manager, newer, s.version().String(), hello.Stay)
+		_, err := os.Stat(first.Rootfs.Path)
+		return err
+	}
+	must(t, evict("second"))
+	restored, err := s.Restore(patient(t), "warm", smartvm.RestoreOptions{})
+	must(t, err)
+	must(t, restored.Cleanup(patient(t)))
+	must(t, s.Snapshots().Remove(patient(t), "warm"))
+	if err := evict("third"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("although nothing needs it any more, the base image is there: %v", err)
+	}
+}
+
 func TestBaseImageOfALinkedCacheIsPinned(t *testing.T) {
 	cache, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
 	must(t, os.Symlink(cache, link))

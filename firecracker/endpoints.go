@@ -67,6 +67,7 @@ const (
 	hintBalloon  = "the balloon must have been configured before the boot and the guest's driver be up"
 	hintHinting  = "the balloon must have free page hinting, and the guest's driver be up"
 	hintMMDS     = "the metadata may be larger than --mmds-size-limit"
+	hintNoMMDS   = hintMMDS + "; since v1.15 an interface has to have the metadata service (mmds-config)"
 	hintVirtio   = "hot-pluggable memory must have been configured before the boot and the guest's driver be up"
 	hintUnmerged = "the metadata must have been set before it can be merged"
 )
@@ -112,7 +113,7 @@ var endpoints = map[endpoint]facts{
 	{methodGet, pathMemoryHotplug}:   {phase: AfterBoot, since: minor(14), hint: hintVirtio},
 
 	{methodPut, pathMMDSConfig}: {phase: BeforeBoot, hint: "the interfaces must have been added before"},
-	{methodPut, pathMMDS}:       {hint: hintMMDS},
+	{methodPut, pathMMDS}:       {hint: hintNoMMDS},
 	{methodPatch, pathMMDS}:     {hint: hintUnmerged},
 	{methodGet, pathMMDS}:       {hint: "no interface of this VM serves metadata"},
 

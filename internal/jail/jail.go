@@ -68,8 +68,9 @@ func (j *Jail) Seal() error {
 	return nil
 }
 
-// seal makes a directory root's, unless the jail's user has put something else there. A
-// guest that is to run waits for it, so there is no system call too many.
+// seal makes a directory root's, unless the jail's user has put something else there. He
+// may be at work in it: at no moment is he kept out, and what he makes of the mode while it
+// is still his does not last.
 func seal(root int, dir string) error {
 	fd, err := unix.Openat2(root, dir, &unix.OpenHow{
 		Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
@@ -77,7 +78,8 @@ func seal(root int, dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(unix.Fchown(fd, 0, 0), unix.Fchmod(fd, 0o755), unix.Close(fd))
+	const mode = 0o755
+	return errors.Join(unix.Fchmod(fd, mode), unix.Fchown(fd, 0, 0), unix.Fchmod(fd, mode), unix.Close(fd))
 }
 
 // Args returns the jailer's command line for a program with arguments of its own.

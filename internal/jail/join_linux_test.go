@@ -157,6 +157,7 @@ func TestJoinRefusesALinkInTheWay(t *testing.T) {
 func TestWithdrawnFileIsOutOfReach(t *testing.T) {
 	c := newCell(t)
 	i := c.confine()
+	i.want("ok*", "who") // the jailer is through
 	host := c.file("snapshot", "", 0o600, 0)
 	snapshot := File{Host: host, Inside: "snapshot", Access: Read | Write}
 	withdraw := func() error {

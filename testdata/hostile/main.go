@@ -21,9 +21,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// version is the release that it passes for.
+var version = "1.12.1"
+
 func main() {
 	if slices.Contains(os.Args, "--version") {
-		fmt.Print("Firecracker v1.12.1\n")
+		fmt.Printf("Firecracker v%s\n", version)
 		return
 	}
 	if len(os.Args) == 3 && os.Args[1] == "linger" { // what lingers is started by a verb
