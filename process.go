@@ -143,8 +143,8 @@ func (l *launch) runFirecracker(ctx context.Context, role string, files *jail.Ta
 	if len(l.plan.config.NetworkInterfaces) == 0 && limits.NetNS == "" {
 		entrance.Void = &l.vm.manager.void
 	}
-	spec.Namespaces = unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
-	if l.pages != nil { // which is the first process of such a namespace, and ends all in it with itself
+	spec.Namespaces = unix.CLONE_NEWPID // the others are its thread's
+	if l.pages != nil {                 // which is the first process of such a namespace, and ends all in it with itself
 		spec.Namespaces &^= unix.CLONE_NEWPID
 		spec.TiedTo = l.pages
 	}

@@ -9,8 +9,9 @@ import (
 	"github.com/smartvm/smartvm/internal/proc"
 )
 
-// Isolate moves the calling thread into a mount namespace of its own, in which the
-// jail has what was brought, and into the network if the entrance has one. Only a thread
+// Isolate moves the calling thread into namespaces of its own: for mounts, where the jail
+// has what was brought, for IPC and for the host name; and into the network if the entrance
+// has one. Only a thread
 // that does nothing else afterwards but start the jailer may do this.
 func (e *Entrance) Isolate() error {
 	if err := Unshare(); err != nil {
@@ -19,10 +20,12 @@ func (e *Entrance) Isolate() error {
 	return e.Attach()
 }
 
-// Unshare is the first part of [Entrance.Isolate], for which nothing has to be there.
+// Unshare is the first part of [Entrance.Isolate], for which nothing has to be there. It is
+// so for IPC and host name, too: to make a namespace for IPC takes the kernel a tenth of a
+// millisecond.
 func Unshare() error {
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		return os.NewSyscallError("unshare mount namespace", err)
+	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS); err != nil {
+		return os.NewSyscallError("unshare mount, IPC and UTS namespace", err)
 	}
 	// Else what is mounted here would be seen by the host, where / is shared.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
