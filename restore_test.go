@@ -58,7 +58,8 @@ func TestGuestsOfOneSnapshotGoOnEachWithItsOwnFiles(t *testing.T) {
 	must(t, origin.Resume(patient(t)))
 	write(t, disk, []byte("of later"))
 	counts(t, origin, n)
-	if m.Type != snapshot.Full || m.Format == "" || m.Host.CPUVendor == "" || len(m.Drives) != 2 || m.Drives[0].Copy != "" {
+	told := m.Format != "" || s.version().Compare(firecracker.Version{Major: 1, Minor: 15}) >= 0 // since then the state says it to Firecracker alone
+	if m.Type != snapshot.Full || !told || m.Host.CPUVendor == "" || len(m.Drives) != 2 || m.Drives[0].Copy != "" {
 		t.Errorf("manifest %+v", m)
 	}
 

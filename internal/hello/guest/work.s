@@ -92,9 +92,11 @@ last_page:
 	lea rbx, [r15 + 0x2d0]
 1:	mov rax, [rbx]
 	add rax, [rbx + 8]
+	cmp dword ptr [rbx + 16], 1 # RAM; since v1.13 what is reserved above comes first
+	jne 3f
 	cmp rax, offset image_end
 	ja 2f
-	add rbx, 20
+3:	add rbx, 20
 	dec edx
 	jnz 1b
 2:	cmp rax, 1<<30
