@@ -59,12 +59,12 @@ func (v *rawJailed) makeRoot() error {
 	return os.Mkdir(v.dir, dirMode)
 }
 
-// prepareLoad makes the jail with the calm snapshot in it.
+// prepareLoad makes the jail with the calm snapshot in it, but for the disk.
 func (v *rawJailed) prepareLoad() error {
 	if err := v.makeRoot(); err != nil {
 		return err
 	}
-	errs := []error{v.give(logName, nil), os.Mkdir(v.path("drive"), 0o755), os.Link(v.lab.path(diskName), v.path("drive/disk"))} //nolint:gosec // others enter it
+	errs := []error{v.give(logName, nil), os.Mkdir(v.path("drive"), 0o755)} //nolint:gosec // others enter it
 	for _, name := range []string{calm + stateSuffix, calm + memorySuffix} {
 		errs = append(errs, os.Link(v.lab.path(name), v.path(name)))
 	}

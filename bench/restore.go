@@ -30,14 +30,15 @@ const (
 )
 
 // Snapshots of guests that count, by how often. One that goes on by itself is to be heard
-// soon. Of a hundred that are heard, each that goes on saying something takes time from
-// the next, and more from those whose words are kept than from those whose pipe is full.
+// soon. Of a hundred each that says something takes time from the next, and more from
+// those whose words are kept than from those whose pipe is full; and to wait for one that
+// says something seldom is to measure when its snapshot was taken.
 const (
 	warm = "warm"
 	calm = "calm"
 )
 
-var paces = map[string]time.Duration{warm: time.Millisecond, calm: 100 * time.Millisecond}
+var paces = map[string]time.Duration{warm: time.Millisecond, calm: time.Second}
 
 // countedConfig is a VM whose guest counts, with a disk of its own.
 func (l *lab) countedConfig(pace time.Duration) vmconfig.Config {
@@ -60,14 +61,10 @@ func (l *lab) openDisk() error {
 	return os.WriteFile(l.path(diskName), make([]byte, mib), 0o644) //nolint:gosec // see share
 }
 
-// share lets the users of raw jails have the files of a snapshot, the disk to write.
+// share lets the users of raw jails read the files of a snapshot.
 func (l *lab) share(snapshot string) error {
-	const all = 0o666
-	var errs []error
-	for _, name := range []string{diskName, snapshot + stateSuffix, snapshot + memorySuffix} {
-		errs = append(errs, os.Chmod(l.path(name), all))
-	}
-	return errors.Join(errs...)
+	const all = 0o644
+	return errors.Join(os.Chmod(l.path(snapshot+stateSuffix), all), os.Chmod(l.path(snapshot+memorySuffix), all))
 }
 
 // openSnapshots takes the snapshots.
@@ -115,13 +112,22 @@ func restoreArms() []arm {
 	}
 }
 
-// prepareLoad makes what a snapshot of smartvm's expects in the working directory.
+// prepareLoad makes what a snapshot of smartvm's expects in the working directory, with
+// the disk of all.
 func (v *rawVM) prepareLoad() error {
+	return errors.Join(v.prepareClone(), os.Symlink(v.lab.path(diskName), v.path(insideDisk)))
+}
+
+// prepareClone leaves the disk out, of which a clone is to have a copy of its own.
+func (v *rawVM) prepareClone() error {
 	if err := v.prepare(); err != nil {
 		return err
 	}
-	return errors.Join(os.Mkdir(v.path("drive"), dirMode), os.Symlink(v.lab.path(diskName), v.path("drive/disk")), v.watch())
+	return errors.Join(os.Mkdir(v.path("drive"), dirMode), v.watch())
 }
+
+// insideDisk is where the guest's disk is in Firecracker's working directory.
+const insideDisk = "drive/disk"
 
 // prepareAwaited makes that socket known as soon as there is one.
 func (v *rawVM) prepareAwaited() error {
@@ -227,11 +233,11 @@ func cloneArms() []fleetArm {
 		}
 	}
 	return []fleetArm{
-		{armRawLoad, "as one of them, but looking for the sockets", func(l *lab) fleet { return &rawClones{rawFleet{lab: l}} }},
-		{armRawJailedLoad, "the same by the jailer, in jails that are made before, with hard links of all files", func(l *lab) fleet {
+		{armRawLoad, "a copy of the disk by copy_file_range, then as one of them, but looking for the sockets, until it goes on; the rest is made before", func(l *lab) fleet { return &rawClones{rawFleet{lab: l}} }},
+		{armRawJailedLoad, "the same by the jailer, in jails that are made before, with hard links of state and memory", func(l *lab) fleet {
 			return &rawJailedClones{rawCrowd{lab: l}}
 		}},
-		{armRestore, "Restore, OpenConsole", clones(func(l *lab) *smartvm.Manager { return l.manager })},
+		{armRestore, "Restore", clones(func(l *lab) *smartvm.Manager { return l.manager })},
 		{armJailedLoad, "the same in jails", clones(func(l *lab) *smartvm.Manager { return l.jailing })},
 	}
 }
@@ -239,11 +245,8 @@ func cloneArms() []fleetArm {
 type cloneFleet struct{ smartFleet }
 
 func (f *cloneFleet) boot(ctx context.Context, _ int) error {
-	vm, err := f.manager.Restore(ctx, calm, smartvm.RestoreOptions{})
-	if err != nil {
-		return err
-	}
-	return hear(ctx, vm)
+	_, err := f.manager.Restore(ctx, calm, smartvm.RestoreOptions{})
+	return err
 }
 
 type rawClones struct{ rawFleet }
@@ -252,7 +255,7 @@ func (f *rawClones) prepare(n int) error {
 	for range n {
 		v := f.lab.newRaw()
 		f.vms = append(f.vms, v)
-		if err := v.prepareLoad(); err != nil {
+		if err := v.prepareClone(); err != nil {
 			return err
 		}
 	}
@@ -260,7 +263,10 @@ func (f *rawClones) prepare(n int) error {
 }
 
 func (f *rawClones) boot(_ context.Context, i int) error {
-	return f.vms[i].load(calm, connectLooking, func() {})
+	if err := cloneDisk(f.lab.path(diskName), f.vms[i].path(insideDisk)); err != nil {
+		return err
+	}
+	return f.vms[i].open(calm, connectLooking, true)
 }
 
 // rawJailedClones are the least that clones in jails can be: what the jailer itself takes.
@@ -280,11 +286,12 @@ func (c *rawJailedClones) prepare(n int) error {
 
 func (c *rawJailedClones) boot(_ context.Context, i int) error {
 	v := c.vms[i]
+	disk := v.path(insideDisk)
+	if err := errors.Join(cloneDisk(c.lab.path(diskName), disk), os.Chown(disk, v.uid, v.uid)); err != nil {
+		return err
+	}
 	if err := v.jailer(); err != nil {
 		return err
 	}
-	if err := v.ask(calm+stateSuffix, calm+memorySuffix, connectLooking, true); err != nil {
-		return err
-	}
-	return v.hear()
+	return v.ask(calm+stateSuffix, calm+memorySuffix, connectLooking, true)
 }
