@@ -36,6 +36,7 @@ type Manager struct {
 	watcher watch.Watcher // for the consoles and keepers of all VMs
 	space   stage.Space   // room promised to drives that are being staged
 	void    jail.Void     // the network of VMs that have none
+	spare   spareNetwork  // for the next VM that has one of its own
 	users   lease.Desk    // of jails
 	kvmSeen atomic.Bool   // KVM works: it is looked at again only when a start fails
 
@@ -244,5 +245,5 @@ func (m *Manager) each(do func(*VM) error) error {
 // manager can adopt them. A VM that has been cleaned up needs no Close.
 func (m *Manager) Close() error {
 	err := m.each((*VM).close)
-	return errors.Join(err, m.network.Close(), m.baseImages.Close(), m.watcher.Close(), m.void.Close(), m.runtime.Close(), m.data.Close())
+	return errors.Join(err, m.network.Close(), m.baseImages.Close(), m.watcher.Close(), m.void.Close(), m.spare.Close(), m.runtime.Close(), m.data.Close())
 }

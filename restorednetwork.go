@@ -42,7 +42,7 @@ func (l *launch) ownNetwork() (err error) {
 	if l.restore == nil || l.netns != nil || len(l.plan.config.MadeInterfaces()) == 0 {
 		return nil
 	}
-	l.netns, err = hostnet.NewNamespace()
+	l.netns, err = l.vm.manager.spare.take()
 	return err
 }
 

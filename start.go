@@ -46,6 +46,9 @@ func (v *VM) start(ctx context.Context, l *launch) error {
 	l.ahead.Close()
 	if l.netns != nil { // from now on Firecracker alone keeps it
 		err = errors.Join(err, l.netns.Close())
+		if v.manager.starting.Load() == 1 { // else it would take time from the others
+			v.manager.spare.refill()
+		}
 	}
 	if err != nil {
 		return v.startFailed(ctx, l.op, l.explain(ctx, err))
