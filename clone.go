@@ -33,8 +33,9 @@ const maxClones = 10_000
 //
 // Inside, each is the machine that it was: the guest's addresses, host name, keys and
 // what programs have in their memory are the same in all. Linux since 5.18 (arm64: 6.10)
-// is told by VMGenID and seeds its random numbers anew, a moment after it goes on; what
-// programs draw from generators of their own repeats. The clock stands where it was.
+// that is built with CONFIG_VMGENID learns it and seeds its random numbers anew, a moment
+// after it goes on; Debian 12's cloud kernel is not. What programs draw from generators of
+// their own repeats. The clock stands where it was.
 func (m *Manager) Clone(ctx context.Context, name string, n int, o CloneOptions) ([]*VM, error) {
 	if n < 1 || n > maxClones {
 		return nil, &Error{Code: errcode.InvalidConfig, Op: "clone snapshot", Subject: name, Err: fmt.Errorf("%d clones; 1 to %d can be made at once", n, maxClones)}

@@ -12,8 +12,10 @@ import (
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/baseimage"
 	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/internal/hosttest"
 	"github.com/smartvm/smartvm/internal/nettest"
 	"github.com/smartvm/smartvm/lab/guest"
+	"github.com/smartvm/smartvm/vmconfig"
 )
 
 // A job of 256 KiB, or of 80 blocks, takes 7 s under its limit, however fast the host
@@ -71,6 +73,21 @@ func TestRateLimitersSlowDownWhatTheyLimit(t *testing.T) {
 		}
 		shutDown(t, vm)
 	})
+}
+
+func TestLimitOfADiskSlowsDownTheVMsThatHaveIt(t *testing.T) {
+	claims(t, "S1.1", "A limit of what a VM reads from a disk of the host slows down its guest, in the control group of the VM")
+	hosttest.Need(t, hosttest.Cgroup, hosttest.Loop)
+	s := newSite(t, smartvm.Options{})
+	config := s.config(baseimage.Squashfs)
+	slow := drive("slow", hosttest.LoopDevice(t, disk(t, "slow", 1)))
+	slow.IsReadOnly = true
+	config.Drives = append(config.Drives, slow, drive("fast", disk(t, "fast", 1)))
+	config.Limits = &vmconfig.Limits{IO: []vmconfig.IOLimit{{DriveID: "slow", ReadBytesPerSecond: jobSize / 5}}}
+	vm, g := s.boot(config)
+	limited := durations(t, g, job{"read the disk", "dd if=/dev/vdb of=/dev/null bs=16k count=16 iflag=direct status=none"})
+	job{"read the disk", "dd if=/dev/vdc of=/dev/null bs=16k count=16 iflag=direct status=none"}.compare(t, g, limited["read the disk"])
+	shutDown(t, vm)
 }
 
 // job is what a guest does, which takes a time.
