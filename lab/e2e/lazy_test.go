@@ -31,7 +31,7 @@ func (s *site) keep(config vmconfig.Config) (hash string) {
 	t := s.t
 	t.Helper()
 	vm, g := s.boot(config)
-	hash = output(t, g, "dd if=/dev/urandom of=/tmp/file bs=1M count=4 2>/dev/null; sha256sum </tmp/file")
+	hash = output(t, g, "dd if=/dev/urandom of=/tmp/file bs=1M count=1 2>/dev/null; sha256sum </tmp/file")
 	_, err := vm.Snapshot(patient(t), "warm", smartvm.SnapshotOptions{KeepPaused: true})
 	must(t, err)
 	t.Cleanup(func() {
@@ -68,9 +68,10 @@ func wantFile(t *testing.T, g *guest.Guest, hash string) {
 
 func TestGuestWhoseMemoryIsServedPageByPage(t *testing.T) {
 	claims(t, "S4.7, S4.8", "A guest whose memory a page server serves goes on where it was; what its balloon gives away meanwhile, it has back as zeros")
-	const mib = 8
+	const mib = 4
 	s := lazySite(t)
 	config := s.config(baseimage.Squashfs)
+	config.MachineConfig = &firecracker.MachineConfig{VCPUCount: 1, MemSizeMiB: fleetMemMiB}
 	config.Balloon = &firecracker.Balloon{StatsPollingIntervalS: 1}
 	hash := s.keep(config)
 	var random []string
