@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/smartvm/smartvm"
+	"github.com/smartvm/smartvm/image"
 	"github.com/smartvm/smartvm/internal/hosttest"
 )
 
@@ -45,10 +46,9 @@ func installHostile(t *testing.T) string {
 	t.Helper()
 	hosttest.Need(t, hosttest.Root, hosttest.KVM)
 	genuine := hosttest.Firecracker(t)
-	said, err := exec.CommandContext(t.Context(), genuine, "--version").Output()
+	known, err := image.Inspect(t.Context(), genuine)
 	must(t, err)
-	line, _, _ := strings.Cut(string(said), "\n")
-	hostileVersion = strings.TrimPrefix(line, "Firecracker v")
+	hostileVersion = strings.TrimPrefix(known.Version.String(), "v")
 	program, err := hostileProgram()
 	must(t, err)
 	dir := shortDir(t)

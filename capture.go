@@ -56,6 +56,7 @@ type capture struct {
 	version firecracker.Version
 	draft   *snapshot.Draft
 	about   snapshot.Manifest
+	dir     *os.Root    // of the draft, while it is filled
 	room    *stage.Room // for the memory; nil without
 }
 
@@ -125,8 +126,12 @@ func (c *capture) prepare(ctx context.Context) error {
 
 // take stops the guest for as long as it takes to copy what it could change, if there is
 // room for that.
-func (c *capture) take(ctx context.Context) error {
+func (c *capture) take(ctx context.Context) (err error) {
 	v := c.vm
+	if c.dir, err = os.OpenRoot(c.draft.Dir()); err != nil {
+		return err
+	}
+	defer c.dir.Close()
 	if err := c.reserveMemory(); err != nil {
 		return err
 	}
@@ -138,7 +143,7 @@ func (c *capture) take(ctx context.Context) error {
 		}
 		v.setUnlessEnded(Paused)
 	}
-	err := c.copyAll(ctx)
+	err = c.copyAll(ctx)
 	if ran && (err != nil || !c.options.KeepPaused) {
 		err = errors.Join(err, c.goOn(ctx))
 	}
@@ -147,16 +152,10 @@ func (c *capture) take(ctx context.Context) error {
 
 // reserveMemory sets room aside for the memory of a full snapshot, of which Firecracker
 // writes every page. How much of it a diff has, nobody knows before.
-func (c *capture) reserveMemory() error {
-	if c.options.Diff {
-		return nil
+func (c *capture) reserveMemory() (err error) {
+	if !c.options.Diff {
+		c.room, err = c.vm.manager.space.Reserve(c.dir, int64(c.vm.config.MemMiB())<<20)
 	}
-	dir, err := os.OpenRoot(c.draft.Dir())
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	c.room, err = c.vm.manager.space.Reserve(dir, int64(c.vm.config.MemMiB())<<20)
 	return err
 }
 
@@ -190,14 +189,9 @@ func (c *capture) copyAll(ctx context.Context) error {
 	}
 	c.room.Release()
 	fault.Point("snapshot: memory written")
-	root, err := os.OpenRoot(c.draft.Dir())
-	if err != nil {
-		return err
-	}
-	defer root.Close()
 	for i := range c.about.Drives {
 		if d := &c.about.Drives[i]; d.Copy != "" {
-			if err := c.copyDrive(ctx, root, d); err != nil {
+			if err := c.copyDrive(ctx, d); err != nil {
 				return fmt.Errorf("drive %s: %w", d.ID, err)
 			}
 		}
@@ -219,8 +213,8 @@ func full(err error) error {
 	return &Error{Code: errcode.NoSpace, Op: "write snapshot", Err: err, Hint: "free some room, or remove snapshots: smartvm snapshot rm"}
 }
 
-func (c *capture) copyDrive(ctx context.Context, dir *os.Root, d *snapshot.Drive) error {
-	place, err := c.vm.manager.space.Choose(d.HostPath, []*os.Root{dir})
+func (c *capture) copyDrive(ctx context.Context, d *snapshot.Drive) error {
+	place, err := c.vm.manager.space.Choose(d.HostPath, []*os.Root{c.dir})
 	if err != nil {
 		return err
 	}

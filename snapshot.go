@@ -109,7 +109,7 @@ var (
 )
 
 // oneSlotMiB is as much memory as has one slot on x86, where devices have the addresses
-// after that. On arm64 the slots are larger; there it is one release too careful.
+// after that. On arm64 the first slot is larger; there it is too careful.
 const oneSlotMiB = 3072
 
 // LoadSnapshot loads a snapshot into a VM that Launch has prepared. It is

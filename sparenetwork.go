@@ -8,8 +8,8 @@ import (
 )
 
 // spareNetwork keeps one network namespace ready for the next VM that needs one of its own:
-// the kernel takes a sixteenth of a restore to make it. It has no name, and is gone with
-// this process. The methods may be called from several goroutines.
+// the kernel takes half a millisecond to make it, and more. It has no name, and is gone
+// with this process. The methods may be called from several goroutines.
 type spareNetwork struct {
 	mu     sync.Mutex
 	ns     *os.File // nil while there is none

@@ -24,8 +24,8 @@ import (
 //
 // When anything fails, or ctx ends, everything is undone and the VM is left in
 // state error. The error has START_FAILED or a more specific code (CANCELLED when
-// ctx was cancelled), the cause, and in its Details the last lines of Firecracker's log. Once Start has
-// returned, ctx has no influence on the VM.
+// ctx was cancelled), the cause, and in its Details the last lines of Firecracker's
+// log. Once Start has returned, ctx has no influence on the VM.
 func (v *VM) Start(ctx context.Context) error { return v.start(ctx, &launch{op: opStart}) }
 
 // Launch does what Start does but for the configuration and the boot: a

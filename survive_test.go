@@ -137,7 +137,7 @@ func TestOnlyCancelledRestoresVanish(t *testing.T) {
 	}
 }
 
-func TestRestoreRefusesWhatIsInItsWayOrMissing(t *testing.T) {
+func TestRestoreLeavesWhatIsInTheWayOfItsSocketAlone(t *testing.T) {
 	s := bootSite(t)
 	origin := s.bootConfig(s.whole())
 	counts(t, origin, 0)

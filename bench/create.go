@@ -20,7 +20,6 @@ const (
 	armTake        = "smartvm-snapshot"
 	armTakeInJail  = "smartvm-snapshot-jailed"
 	createdName    = "created"
-	createLimit    = 1.05
 	createdSubject = "snapshot of one VM"
 )
 

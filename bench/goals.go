@@ -46,6 +46,8 @@ const (
 	tailLimit    = 2.0
 	restoreLimit = 1.15
 	cloneLimit   = 0.85
+	createLimit  = 1.05
+	memoryLimit  = 1024 // KiB
 	stageLimit   = 1.10
 	holesLimit   = 1.01 // a file system needs some blocks for itself
 	fetchLimit   = 1.15

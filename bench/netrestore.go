@@ -29,10 +29,7 @@ func (s *site) restores(ctx context.Context) (err error) {
 	if err := l.manager.Network().Hold(ctx); err != nil {
 		return err
 	}
-	if err := l.openJailing(ctx); err != nil {
-		return err
-	}
-	if err := l.openDisk(); err != nil {
+	if err := errors.Join(l.openJails(), l.openDisk()); err != nil {
 		return err
 	}
 	config := l.countedConfig(paces[warm])

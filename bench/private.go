@@ -16,10 +16,7 @@ import (
 // memoryPart measures the memory that clones do not share before they run.
 const memoryPart = "memory"
 
-const (
-	memoryClones = 20
-	memoryLimit  = 1024 // KiB
-)
+const memoryClones = 20
 
 // privates measures clones that stand where their original stood.
 func (r *report) privates(ctx context.Context, l *lab) error {

@@ -3,13 +3,13 @@ package hello
 import (
 	"fmt"
 	"net/http"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/smartvm/smartvm/firecracker"
+	releases "github.com/smartvm/smartvm/image"
 	"github.com/smartvm/smartvm/internal/hosttest"
 )
 
@@ -25,16 +25,11 @@ func greeting(t *testing.T, s shape, args string) string {
 // given is what Firecracker makes of boot arguments: since v1.13 it adds one.
 func given(t *testing.T, args string) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), hosttest.Firecracker(t), "--version").Output()
+	known, err := releases.Inspect(t.Context(), hosttest.Firecracker(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	line, _, _ := strings.Cut(string(out), "\n")
-	version, err := firecracker.ParseVersion(strings.TrimPrefix(line, "Firecracker "))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if version.Compare(firecracker.Version{Major: 1, Minor: 13}) < 0 {
+	if known.Version.Compare(firecracker.Version{Major: 1, Minor: 13}) < 0 {
 		return args
 	}
 	return strings.TrimPrefix(args+" pci=off", " ")
