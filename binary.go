@@ -96,7 +96,7 @@ func (m *Manager) ensure(ctx context.Context, v firecracker.Version, jailed bool
 	case f.turn <- struct{}{}:
 		defer func() { <-f.turn }()
 	case <-ctx.Done():
-		return b, "", context.Cause(ctx)
+		return b, "", cancelled(ctx, "ensure binary", "firecracker")
 	}
 	if !f.file.same() {
 		if b, err = m.obtainBinary(ctx, v); err != nil {

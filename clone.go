@@ -93,7 +93,7 @@ func (c *cloning) run(ctx context.Context) error {
 
 func (c *cloning) one(ctx context.Context, i int) error {
 	if ctx.Err() != nil {
-		return &Error{Code: errcode.Cancelled, Op: "clone snapshot", Subject: c.from.manifest.Name, Err: context.Cause(ctx)}
+		return cancelled(ctx, "clone snapshot", c.from.manifest.Name)
 	}
 	o := c.options.RestoreOptions
 	o.ID = fmt.Sprintf("%s-%d", c.options.ID, i+1)

@@ -84,7 +84,7 @@ func (v *VM) KeepConsole(ctx context.Context) error {
 	select {
 	case <-v.gone:
 	case <-ctx.Done():
-		return errors.Join(context.Cause(ctx), keeper.Leave())
+		return errors.Join(cancelled(ctx, "keep console", string(v.id)), keeper.Leave())
 	}
 	ended, err := v.end("keep console")
 	if err != nil {

@@ -1,6 +1,10 @@
 package smartvm
 
-import "github.com/smartvm/smartvm/errcode"
+import (
+	"context"
+
+	"github.com/smartvm/smartvm/errcode"
+)
 
 // Error is the error type of all packages of smartvm; see [errcode.Error].
 type Error = errcode.Error
@@ -30,3 +34,8 @@ const (
 	JailFailed     = errcode.JailFailed
 	UIDExhausted   = errcode.UIDExhausted
 )
+
+// cancelled is the error of what the end of ctx has cut short.
+func cancelled(ctx context.Context, op, subject string) *Error {
+	return &Error{Code: errcode.Cancelled, Op: op, Subject: subject, Err: context.Cause(ctx)}
+}

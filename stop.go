@@ -109,10 +109,9 @@ func (v *VM) kill(ctx context.Context, process *proc.Process) error {
 }
 
 func stopCancelled(ctx context.Context, v *VM) error {
-	return &Error{
-		Code: errcode.Cancelled, Op: "stop vm", Subject: string(v.id), Err: context.Cause(ctx),
-		Hint: "the VM may still be alive; stop it again, or clean it up",
-	}
+	e := cancelled(ctx, "stop vm", string(v.id))
+	e.Hint = "the VM may still be alive; stop it again, or clean it up"
+	return e
 }
 
 func stopError(v *VM, err error) error {
@@ -135,7 +134,7 @@ func (v *VM) Wait(ctx context.Context) (*Ended, error) {
 	case <-v.gone:
 		return v.end("wait for vm")
 	case <-ctx.Done():
-		return nil, &Error{Code: errcode.Cancelled, Op: "wait for vm", Subject: string(v.id), Err: context.Cause(ctx)}
+		return nil, cancelled(ctx, "wait for vm", string(v.id))
 	}
 }
 

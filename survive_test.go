@@ -107,7 +107,10 @@ func TestOnlyCancelledRestoresVanish(t *testing.T) {
 			defer func() { <-slots }()
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			if i < cancelled {
+			switch {
+			case i == 0: // before it begins
+				cancel()
+			case i < cancelled:
 				timer := time.AfterFunc(rand.N(took*atOnce/2), cancel)
 				defer timer.Stop()
 			}
@@ -127,8 +130,8 @@ func TestOnlyCancelledRestoresVanish(t *testing.T) {
 		}
 	}
 	t.Logf("%d were cancelled in time", gone)
-	if gone == 0 {
-		t.Error("none was cancelled in time")
+	if gone < 2 {
+		t.Error("none was cancelled while it ran")
 	}
 	entries, err := s.Inventory(patient(t))
 	must(t, err)

@@ -146,7 +146,7 @@ func (v *VM) take(ctx context.Context, op operation) error {
 	case v.turn <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return &Error{Code: errcode.Cancelled, Op: string(op), Subject: string(v.id), Err: context.Cause(ctx)}
+		return cancelled(ctx, string(op), string(v.id))
 	}
 }
 

@@ -35,8 +35,12 @@ func (v *VM) DialVsock(ctx context.Context, port uint32) (net.Conn, error) {
 		if conn != nil {
 			_ = conn.Close()
 		}
+		code := errcode.SocketRequestFailed
+		if ctx.Err() != nil {
+			code = errcode.Cancelled
+		}
 		return nil, &Error{
-			Code: errcode.SocketRequestFailed, Op: op, Subject: fmt.Sprintf("%s port %d", v.id, port), Err: err,
+			Code: code, Op: op, Subject: fmt.Sprintf("%s port %d", v.id, port), Err: err,
 			Hint: "does a program in the guest listen on that port?",
 		}
 	}

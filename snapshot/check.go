@@ -75,7 +75,7 @@ func (s *Store) Check(ctx context.Context, name string) (*Manifest, error) {
 	}
 	switch {
 	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
+		return nil, coded(ctx, opCheck, name, context.Cause(ctx))
 	case len(faults) > 0:
 		return nil, damaged(name, faults)
 	}
@@ -85,7 +85,7 @@ func (s *Store) Check(ctx context.Context, name string) (*Manifest, error) {
 // damaged names the files that are not what they were.
 func damaged(name string, faults []errcode.Detail) error {
 	return &errcode.Error{
-		Code: errcode.InvalidSnapshot, Op: "check snapshot", Subject: name, Details: faults,
+		Code: errcode.InvalidSnapshot, Op: opCheck, Subject: name, Details: faults,
 		Hint: "smartvm snapshot verify " + name + " reads its files, and makes good what only looks changed",
 	}
 }

@@ -116,7 +116,10 @@ func (d *Draft) Commit(ctx context.Context, m Manifest) (*Manifest, error) {
 	}
 	defer dir.Close()
 	if err := d.finish(ctx, dir, &m); err != nil {
-		return nil, fmt.Errorf("finish snapshot %s: %w", d.name, noSpace(err))
+		if err = coded(ctx, opFinish, d.name, err); errors.Is(err, errcode.Cancelled) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%s %s: %w", opFinish, d.name, noSpace(err))
 	}
 	fault.Point("snapshot: finished")
 	if err := d.store.change(ctx, func(store *os.Root) error { return d.appear(store, &m) }); err != nil {

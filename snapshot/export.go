@@ -42,16 +42,16 @@ func (s *Store) Export(ctx context.Context, name string, w io.Writer, o ExportOp
 	e := &export{ctx: ctx, options: o}
 	defer e.close()
 	if err := e.open(ctx, s, name); err != nil {
-		return exportError(name, err)
+		return exportError(ctx, name, err)
 	}
 	if err := e.write(w); err != nil {
-		return exportError(name, err)
+		return exportError(ctx, name, err)
 	}
 	return nil
 }
 
-func exportError(name string, err error) error {
-	return &errcode.Error{Code: errcode.Of(err, errcode.SnapshotFailed), Op: "export snapshot", Subject: name, Err: err}
+func exportError(ctx context.Context, name string, err error) error {
+	return &errcode.Error{Code: reason(ctx, err, errcode.SnapshotFailed), Op: opExport, Subject: name, Err: err}
 }
 
 // export is a stream that is being written.

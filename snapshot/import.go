@@ -49,7 +49,7 @@ func (s *Store) Import(ctx context.Context, r io.Reader, name string) (*Manifest
 	if in.err != nil { // the stream could not be read at all
 		err, code = in.err, errcode.SnapshotFailed
 	}
-	return nil, &errcode.Error{Code: errcode.Of(err, code), Op: "import snapshot", Subject: name, Err: err}
+	return nil, &errcode.Error{Code: reason(ctx, err, code), Op: opImport, Subject: name, Err: err}
 }
 
 // source is the stream. It remembers why it could not be read, which the unpacking

@@ -11,5 +11,6 @@ func (s *Store) Memory(ctx context.Context, m *Manifest) (string, error) {
 	if m.Type == Full {
 		return filepath.Join(s.Path(m.Name), MemoryFile), nil
 	}
-	return s.merged(ctx, m)
+	path, err := s.merged(ctx, m)
+	return path, coded(ctx, opMerge, m.Name, err)
 }

@@ -60,7 +60,7 @@ func (s *Store) merged(ctx context.Context, m *Manifest) (string, error) {
 		return "", err
 	}
 	if err := s.merge(ctx, dir, base, layers); err != nil {
-		return "", fmt.Errorf("merge snapshot %s: %w", m.Name, err)
+		return "", fmt.Errorf("%s %s: %w", opMerge, m.Name, err)
 	}
 	return path, nil
 }

@@ -101,7 +101,7 @@ func (s *Store) change(ctx context.Context, do func(dir *os.Root) error) error {
 	}
 	defer func() { _ = filelock.Close(lock) }()
 	if err := filelock.Wait(ctx, lock, filelock.Range{}, filelock.Exclusive); err != nil {
-		return err
+		return coded(ctx, "lock snapshots", s.opts.Dir, err)
 	}
 	return do(dir)
 }

@@ -418,7 +418,7 @@ func TestImportTellsWhyItsStreamCantBeRead(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err = s.Import(ctx, bytes.NewReader(good), ""); !errors.Is(err, context.Canceled) {
+	if _, err = s.Import(ctx, bytes.NewReader(good), ""); !errors.Is(err, context.Canceled) || errcode.Of(err, "") != errcode.Cancelled {
 		t.Errorf("got %v", err)
 	}
 	_, err = s.Import(t.Context(), bytes.NewReader(good), "")

@@ -36,7 +36,7 @@ func (s *Store) Verify(ctx context.Context, name string) (*Manifest, error) {
 		}
 	}
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return nil, coded(ctx, opVerify, name, context.Cause(ctx))
 	}
 	// What is proven of the others is worth keeping.
 	if !known.sameFiles(m) {
@@ -46,7 +46,7 @@ func (s *Store) Verify(ctx context.Context, name string) (*Manifest, error) {
 	}
 	if len(faults) > 0 {
 		return nil, &errcode.Error{
-			Code: errcode.InvalidSnapshot, Op: "verify snapshot", Subject: name, Details: faults,
+			Code: errcode.InvalidSnapshot, Op: opVerify, Subject: name, Details: faults,
 			Hint: "put a shared drive back where it was; a snapshot whose own files have changed is lost: smartvm snapshot rm " + name,
 		}
 	}
