@@ -44,7 +44,7 @@ func ReadModules(dir string) (*Modules, error) {
 		if found.path, err = filepath.Rel(dir, path); err != nil {
 			return err
 		}
-		m.known[moduleName(path)] = found
+		m.known[ModuleName(path)] = found
 		return nil
 	})
 	if err == nil && len(m.known) == 0 {
@@ -53,7 +53,8 @@ func ReadModules(dir string) (*Modules, error) {
 	return m, err
 }
 
-func moduleName(path string) string {
+// ModuleName is the name of the module in a file.
+func ModuleName(path string) string {
 	return plainName(strings.TrimSuffix(filepath.Base(path), suffix))
 }
 

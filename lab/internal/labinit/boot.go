@@ -34,7 +34,7 @@ func boot() error {
 		return err
 	}
 	for _, e := range entries {
-		if err := load(filepath.Join(moduleDir, e.Name())); err != nil {
+		if err := load(filepath.Join(moduleDir, e.Name()), ""); err != nil {
 			return err
 		}
 	}
@@ -61,13 +61,13 @@ func mountAll(mounts []mount) error {
 }
 
 // load loads a module, unless it is there already.
-func load(path string) error {
+func load(path, parameters string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil && !errors.Is(err, unix.EEXIST) {
+	if err := unix.FinitModule(int(f.Fd()), parameters, 0); err != nil && !errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("load %s: %w", path, err)
 	}
 	return nil

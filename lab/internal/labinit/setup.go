@@ -31,8 +31,8 @@ func setUp(s link.Settings) error {
 	if err := fillRoot(s); err != nil {
 		return err
 	}
-	for _, path := range s.Load {
-		if err := load(filepath.Join(s.Modules, path)); err != nil {
+	for _, m := range s.Load {
+		if err := load(filepath.Join(s.Modules, m.Path), m.Parameters); err != nil {
 			return err
 		}
 	}

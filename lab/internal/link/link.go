@@ -49,7 +49,13 @@ type Settings struct {
 	Release  string   `json:"release"`  // of the kernel
 	Modules  string   `json:"modules"`  // the directory of its modules
 	Programs string   `json:"programs"` // the directory that becomes /bin
-	Load     []string `json:"load"`     // modules that are loaded at once
+	Load     []Module `json:"load"`     // what is loaded at once
+}
+
+// Module is a module of the kernel.
+type Module struct {
+	Path       string `json:"path"` // below the directory of modules
+	Parameters string `json:"parameters,omitempty"`
 }
 
 // Share is a directory that is mounted.

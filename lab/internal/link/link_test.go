@@ -104,7 +104,7 @@ func TestLabAndMachineAgreeAboutSettings(t *testing.T) {
 	var wire bytes.Buffer
 	c := link.New(&wire)
 	want := link.Settings{
-		Shares: []link.Share{{Tag: "a", Path: "/a", Writable: true}}, Release: "6.1", Modules: "/m", Programs: "/b", Load: []string{"x.ko"},
+		Shares: []link.Share{{Tag: "a", Path: "/a", Writable: true}}, Release: "6.1", Modules: "/m", Programs: "/b", Load: []link.Module{{Path: "x.ko", Parameters: "y=1"}},
 	}
 	if err := c.SendJSON(link.Setup, want); err != nil {
 		t.Fatal(err)
