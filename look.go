@@ -16,7 +16,19 @@ const (
 	// loadLook is for the socket that a snapshot is loaded through, which is there within a
 	// millisecond or two.
 	loadLook = soonestLook / 4
+	// jailLook is the first one at a Firecracker in a jail: before it the jailer copies a
+	// program of some MB.
+	jailLook = 2 * soonestLook
 )
+
+// firstLook returns the pause before the first look.
+func (l *launch) firstLook() time.Duration {
+	pause := l.nextLook(0)
+	if l.plan.files.Jail != nil {
+		pause = max(pause, jailLook)
+	}
+	return pause
+}
 
 // nextLook returns the pause before the next look. Starts that share a processor
 // take longer, each in proportion to their number, and are looked at less often.
@@ -33,7 +45,7 @@ func (l *launch) nextLook(elapsed time.Duration) time.Duration {
 // none.
 func (l *launch) until(ctx context.Context, gone, hint <-chan struct{}, look func() (bool, error)) error {
 	began, timeout := time.Now(), l.vm.manager.opts.StartTimeout
-	pause := time.NewTimer(l.nextLook(0))
+	pause := time.NewTimer(l.firstLook())
 	defer pause.Stop()
 	for {
 		// Not before the first pause: nothing is ever there so soon.

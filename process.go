@@ -129,10 +129,8 @@ func (l *launch) runFirecracker(ctx context.Context, role string, files *jail.Ta
 	entrance.Network = l.netns
 	defer func() { _ = entrance.Close() }()
 	spec.Path, spec.Isolate, spec.Restricted = l.jailer, entrance.Isolate, true
-	if l.ahead != nil { // else another Firecracker has had it
+	if l.ahead.Fresh() { // else another Firecracker has had it
 		spec.Isolate, spec.Ahead = entrance.Attach, l.ahead
-		l.ahead = nil
-		defer spec.Ahead.Close()
 	}
 	limits := jail.Limits{}
 	if c := l.plan.config.Jail; c != nil {

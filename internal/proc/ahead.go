@@ -6,10 +6,12 @@ import "errors"
 // do: where a process begins in other namespaces, that takes as long as all the rest.
 // It is for one goroutine.
 type Ahead struct {
-	ready func() error
-	work  chan func() error
-	ended chan error
-	spent bool
+	ready  func() error
+	work   chan func() error
+	done   chan error // what became of the work
+	ended  chan error
+	spent  bool
+	closed bool
 }
 
 // errElsewhere says that the thread is not in the namespaces of its caller.
@@ -18,9 +20,11 @@ var errElsewhere = errors.New("the thread is in other namespaces than its caller
 // GoAhead makes the thread. On it ready is called, which may do what [Spec.Isolate] may,
 // and with restricted what [Spec.Restricted] means is done, for a process that starts in
 // a control group or not. It takes effect by [Spec.Ahead]; whatever becomes of it, it has
-// to be closed.
+// to be closed. That is best done when nobody waits for the process any more: until then
+// the thread keeps the namespaces that it has made, and a process that leaves them, as
+// Firecracker's jailer does, need not wait until the kernel has taken them apart.
 func GoAhead(ready func() error, restricted, cgroup bool) *Ahead {
-	a := &Ahead{work: make(chan func() error), ended: make(chan error, 1)}
+	a := &Ahead{work: make(chan func() error), done: make(chan error, 1), ended: make(chan error, 1)}
 	a.ready = func() error {
 		err := ready()
 		if err == nil && restricted {
@@ -35,30 +39,45 @@ func GoAhead(ready func() error, restricted, cgroup bool) *Ahead {
 			err = a.ready()
 		}
 		work, more := <-a.work
-		if err == nil && more {
+		if !more {
+			return err
+		}
+		if err == nil {
 			err = work()
 		}
-		return err
+		a.done <- err
+		<-a.work
+		return nil
 	}, a.ended)
 	return a
 }
 
-// do does the work on the thread, which ends then.
+// Fresh reports whether the thread has started nothing yet. There is none in nil.
+func (a *Ahead) Fresh() bool { return a != nil && !a.spent && !a.closed }
+
+// do does the work on the thread.
 func (a *Ahead) do(work func() error) error {
-	if a.spent {
+	if !a.Fresh() {
 		return errors.New("the thread has done its work already")
 	}
 	a.spent = true
 	a.work <- work
-	return <-a.ended
+	select {
+	case err := <-a.done:
+		return err
+	case err := <-a.ended: // by a panic
+		return err
+	}
 }
 
-// Close ends a thread that has done nothing. It may be called again, and for nil.
+// Close ends the thread. It may be called again, and for nil.
 func (a *Ahead) Close() {
-	if a == nil || a.spent {
+	if a == nil || a.closed {
 		return
 	}
-	a.spent = true
+	a.closed = true
 	close(a.work)
-	<-a.ended //nolint:errcheck // what it was to do is not to be done
+	if !a.spent {
+		<-a.ended //nolint:errcheck // what it was to do is not to be done
+	}
 }

@@ -79,6 +79,7 @@ func Start(s Spec) (process *Process, err error) {
 	ahead := s.Ahead
 	if ahead == nil {
 		ahead = GoAhead(func() error { return nil }, s.Restricted, s.Cgroup != nil)
+		defer ahead.Close()
 	}
 	begin := func() (err error) {
 		if s.TiedTo != nil {
