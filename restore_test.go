@@ -131,6 +131,28 @@ func TestRestoreNeedsNothingOfTheBoot(t *testing.T) {
 	wantCode(t, err, smartvm.VMExists)
 }
 
+// TestClockOfARestoredGuestIsMovedOnWhereFirecrackerCan is about what is asked of
+// Firecracker; a guest of the lab reads the clock.
+func TestClockOfARestoredGuestIsMovedOnWhereFirecrackerCan(t *testing.T) {
+	s := bootSite(t)
+	origin := s.bootConfig(s.whole())
+	counts(t, origin, 0)
+	_, err := origin.Snapshot(patient(t), "warm", smartvm.SnapshotOptions{})
+	must(t, err)
+	vm, err := s.Restore(patient(t), "warm", smartvm.RestoreOptions{ID: "late", ClockRealtime: true})
+	if firecracker.LoadSnapshot(firecracker.SnapshotLoadParams{ClockRealtime: true}).Check(s.version()) == nil {
+		must(t, err)
+		counts(t, vm, 0)
+		return
+	}
+	if e := wantCode(t, err, errcode.UnsupportedVersion); !strings.Contains(e.Error(), "clock_realtime") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Lstat(filepath.Join(s.RuntimeDir(), "late")); err == nil {
+		t.Error("something was made")
+	}
+}
+
 func TestSnapshotNameIsTakenOnce(t *testing.T) {
 	s := bootSite(t)
 	vm := s.boot(hello.CountEach(5 * time.Millisecond))

@@ -168,7 +168,7 @@ func (l *launch) prepare(ctx context.Context) (err error) {
 	if l.binary, l.jailer, err = v.manager.ensure(ctx, version, !v.manager.opts.Jail.Off); err != nil {
 		return err
 	}
-	if err := v.config.CheckVersion(l.binary.Version); err != nil {
+	if err := errors.Join(v.config.CheckVersion(l.binary.Version), l.restore.check(l.binary.Version)); err != nil {
 		return err
 	}
 	config := v.config

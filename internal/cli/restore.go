@@ -31,6 +31,7 @@ release of Firecracker. What does not fit is said before anything is made.`,
   smartvm restore warm --name web --detach
   smartvm restore warm --detach --paused --json
   smartvm restore warm --lazy
+  smartvm restore warm --clock-realtime
   smartvm restore warm --track-dirty-pages --detach`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := oneSnapshot(cmd, args); err != nil {
@@ -55,6 +56,7 @@ release of Firecracker. What does not fit is said before anything is made.`,
 	flags.BoolVar(&o.Paused, "paused", false, "leave the guest standing where it was, for resume")
 	flags.BoolVar(&o.Lazy, "lazy", false, "read the memory when it is touched, by a process that serves it")
 	flags.BoolVar(&o.TrackDirtyPages, "track-dirty-pages", false, "let snapshot create --diff follow")
+	flags.BoolVar(&o.ClockRealtime, "clock-realtime", false, "move the guest's kvm-clock on by the time since the snapshot")
 	flags.StringVar(&o.Vsock, "vsock", "", "`PATH` of the vsock's socket (default: in the VM's directory)")
 	flags.BoolVar(&noJail, "no-jail", false, "run Firecracker as root and without its jailer; for tests")
 	flags.BoolVar(&a.asJSON, "json", false, "with --detach: print an object instead of the name")

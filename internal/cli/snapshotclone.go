@@ -43,6 +43,7 @@ keys. Outside, each has an address of its own, which is translated.`,
 	flags.VarP(&n, "number", "n", "how many")
 	flags.StringVar(&o.ID, "name", "", "the beginning of their `NAME`s (default: the snapshot's)")
 	flags.BoolVar(&o.Paused, "paused", false, "leave the guests standing where they were, for resume")
+	flags.BoolVar(&o.ClockRealtime, "clock-realtime", false, "move the guests' kvm-clock on by the time since the snapshot")
 	flags.BoolVar(&noJail, "no-jail", false, "run Firecracker as root and without its jailer; for tests")
 	flags.BoolVar(&a.asJSON, "json", false, "print a list of objects")
 	a.offlineFlag(cmd)
