@@ -44,6 +44,7 @@ func (v *VM) start(ctx context.Context, l *launch) error {
 	l.vm, l.began = v, time.Now()
 	err = l.run(ctx)
 	l.ahead.Close()
+	l.network.abandon() // nothing may be made any more when what was made is undone
 	if l.netns != nil { // from now on Firecracker alone keeps it
 		err = errors.Join(err, l.netns.Close())
 		if v.manager.starting.Load() == 1 { // else it would take time from the others
@@ -88,6 +89,7 @@ type launch struct {
 	ahead   *proc.Ahead   // the thread that will start a jailer; nil without one
 	group   *cgroup.Group // nil without limits
 	netns   *os.File      // of the VM's own; nil without
+	network *joining      // of a guest that goes on, which is made meanwhile; nil before that
 	pages   *proc.Process // serves the guest's memory; nil without
 	process *proc.Process
 	sealed  bool // whether nothing can be made in the jail any more
@@ -117,11 +119,11 @@ func (l *launch) run(ctx context.Context) error {
 func (l *launch) steps() []func(context.Context) error {
 	if l.early() {
 		return []func(context.Context) error{
-			l.prepare, l.claim, l.equip, l.limit, l.spawn, l.fill, l.describe, l.connect, l.boot,
+			l.prepare, l.claim, l.equip, l.join, l.limit, l.spawn, l.fill, l.connect, l.describe, l.boot,
 		}
 	}
 	return []func(context.Context) error{
-		l.prepare, l.claim, l.fill, l.equip, l.limit, l.spawn, l.describe, l.connect, l.boot, l.seal,
+		l.prepare, l.claim, l.fill, l.equip, l.limit, l.spawn, l.connect, l.describe, l.boot, l.seal,
 	}
 }
 
@@ -230,11 +232,11 @@ func (l *launch) fill(ctx context.Context) (err error) {
 	if err := l.leaseUser(); err != nil {
 		return err
 	}
-	drives, err := v.stageDrives(ctx, l.ledger, l.plan)
-	if err != nil {
+	if err := l.join(ctx); err != nil {
 		return err
 	}
-	if err := l.attachNetwork(ctx); err != nil {
+	drives, err := v.stageDrives(ctx, l.ledger, l.plan)
+	if err != nil {
 		return err
 	}
 	if err := l.makeSockets(ctx); err != nil {
@@ -261,6 +263,9 @@ func (l *launch) equip(context.Context) error {
 // after the spawn, when Firecracker has something to do for itself.
 func (l *launch) describe(context.Context) error {
 	v := l.vm
+	if err := l.network.wait(); err != nil {
+		return err
+	}
 	return l.ledger.Describe(record{
 		ID: v.id, Created: l.began, Config: v.config, Binary: l.binary, Files: l.plan.files, Drives: v.Drives(), TAPs: v.TAPs(), Restored: v.restored,
 	})
