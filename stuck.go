@@ -3,22 +3,30 @@ package smartvm
 import (
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/smartvm/smartvm/internal/proc"
 )
 
 // A Firecracker whose guest ends in the very moment in which it is asked
 // something never ends: its main thread waits for the API thread, which waits
-// for the main thread's answer (seen with v1.12.1; the code is the same in
-// v1.17). Such a process has no vCPU thread any more, and a request that is not
-// answered, ours. So whoever asks looks after a while whether there is still
-// somebody to answer.
+// for the main thread's answer (seen with v1.12.1 and v1.16.1; the code is the same
+// in v1.17). Such a process has a request that is not answered, ours, and threads
+// that all sleep: on a busy host another one may take long to end, but is runnable
+// then. Its vCPU threads are gone (v1.12) or halted (v1.16). So whoever asks looks
+// after a while whether there is still somebody to answer.
 
 // stuckAfter is how long an answer may take before the look, and how long until
 // the next one.
 const stuckAfter = 100 * time.Millisecond
+
+// stuckLooks is at how many looks in a row a Firecracker has to seem stuck. They see one
+// thread after the other, so that one alone may take work that is handed over for none.
+const stuckLooks = 3
 
 // vcpuThread is how Firecracker calls its vCPU threads, but for their number.
 const vcpuThread = "fc_vcpu"
@@ -33,13 +41,19 @@ func (v *VM) guardCall() (done func()) {
 	}
 	stop, armed := make(chan struct{}), make(chan struct{})
 	var timer *time.Timer
+	looks := 0 // at which it seemed stuck
 	timer = time.AfterFunc(stuckAfter, func() {
 		<-armed // on a busy host this may run before the variable is set
 		select {
 		case <-stop:
 		case <-process.Done():
 		default:
-			v.killIfStuck()
+			if looks++; !seemsStuck(process) {
+				looks = 0
+			}
+			if looks == stuckLooks {
+				v.killStuck(process)
+			}
 			timer.Reset(stuckAfter)
 		}
 	})
@@ -50,21 +64,20 @@ func (v *VM) guardCall() (done func()) {
 	}
 }
 
-// killIfStuck ends a Firecracker that has lost its guest and does not end. That
-// is no failure of the VM: it is what its guest wanted.
-func (v *VM) killIfStuck() {
-	v.mu.Lock()
-	process := v.process
-	v.mu.Unlock()
-	names, err := process.Threads()
-	if err != nil || len(names) == 0 {
-		return
+// seemsStuck reports whether a Firecracker that has a request to answer does nothing:
+// all of it sleeps, and there is no vCPU, or the main thread waits for another one.
+func seemsStuck(process *proc.Process) bool {
+	threads, err := process.Threads()
+	if err != nil || len(threads) == 0 || slices.ContainsFunc(threads, func(t proc.Thread) bool { return !t.Asleep }) {
+		return false
 	}
-	for _, name := range names {
-		if strings.HasPrefix(name, vcpuThread) {
-			return
-		}
-	}
+	guest := slices.ContainsFunc(threads, func(t proc.Thread) bool { return strings.HasPrefix(t.Name, vcpuThread) })
+	return !guest || process.WaitsForThread()
+}
+
+// killStuck ends a Firecracker that has lost its guest and does not end. That is no
+// failure of the VM: it is what its guest wanted.
+func (v *VM) killStuck(process *proc.Process) {
 	v.manager.log.Warn("a Firecracker that did not end with its guest is killed", slog.String("vm", v.ID()))
 	v.noteAsked()
 	_ = process.Signal(unix.SIGKILL) // a failure shows in the call, which gets no answer

@@ -278,21 +278,30 @@ func TestThreadsAreCountedUntilTheEnd(t *testing.T) {
 	self := &Process{id: ID{PID: os.Getpid()}}
 	for tries := 1; ; tries++ { // threads of other tests come and go
 		before, err := self.CountThreads()
-		names, nerr := self.Threads()
+		threads, terr := self.Threads()
 		after, aerr := self.CountThreads()
-		if err := errors.Join(err, nerr, aerr); err != nil {
+		if err := errors.Join(err, terr, aerr); err != nil {
 			t.Fatal(err)
 		}
-		if before == len(names) && after == before && before > 1 {
+		if before == len(threads) && after == before && before > 1 {
 			break
 		}
 		if tries == 1000 {
-			t.Fatalf("%d threads, then %d, names %q", before, after, names)
+			t.Fatalf("%d threads, then %d, threads %v", before, after, threads)
 		}
 	}
 	child := start(t, "exec sleep 1000")
 	if got, err := child.CountThreads(); got != 1 || err != nil {
 		t.Errorf("a child has %d threads, %v, want 1", got, err)
+	}
+	for {
+		threads, err := child.Threads()
+		if err != nil || len(threads) != 1 {
+			t.Fatalf("a child has the threads %v, %v", threads, err)
+		}
+		if threads[0] == (Thread{"sleep", true}) {
+			break
+		}
 	}
 	if err := child.Kill(t.Context()); err != nil {
 		t.Fatal(err)

@@ -15,19 +15,52 @@ import (
 	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
-// Threads returns the names of the process's threads; none when it has ended.
-func (p *Process) Threads() ([]string, error) {
-	paths, err := filepath.Glob(p.procPath("task/*/comm"))
+// Thread is a thread of a process.
+type Thread struct {
+	Name   string
+	Asleep bool // it waits for something, and not for a processor or a disk
+}
+
+// Threads returns the process's threads; none when it has ended.
+func (p *Process) Threads() ([]Thread, error) {
+	paths, err := filepath.Glob(p.procPath("task/*/stat"))
 	if err != nil {
 		return nil, err
 	}
-	var names []string
+	var threads []Thread
 	for _, path := range paths {
-		if name, err := os.ReadFile(path); err == nil { // else the thread has just ended
-			names = append(names, strings.TrimSpace(string(name)))
+		text, err := plainfile.Read(path)
+		if err != nil {
+			continue // the thread has just ended
 		}
+		t, err := parseThread(text)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		threads = append(threads, t)
 	}
-	return names, nil
+	return threads, nil
+}
+
+// WaitsForThread reports whether the process's main thread waits for another one
+// (futex(2)). It takes the right to trace the process; without, the answer is false.
+func (p *Process) WaitsForThread() bool {
+	text, err := plainfile.Read(p.procPath("syscall"))
+	number, _, _ := strings.Cut(string(text), " ")
+	return err == nil && number == strconv.Itoa(unix.SYS_FUTEX)
+}
+
+// parseThread reads a stat file. The name in it may hold anything.
+func parseThread(text []byte) (Thread, error) {
+	stat, err := ParseStat(text)
+	from, to := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
+	if err == nil && (from < 0 || to < from) {
+		err = fmt.Errorf("%.40q has no name", text)
+	}
+	if err != nil {
+		return Thread{}, err
+	}
+	return Thread{Name: string(text[from+1 : to]), Asleep: stat.Field(3) == "S"}, nil
 }
 
 func (p *Process) procPath(name string) string {
