@@ -16,16 +16,17 @@ const (
 	// loadLook is for the socket that a snapshot is loaded through, which is there within a
 	// millisecond or two.
 	loadLook = soonestLook / 4
-	// jailLook is the first one at a Firecracker in a jail: before it the jailer copies a
-	// program of some MB.
-	jailLook = 2 * soonestLook
+	// A Firecracker in a jail takes twice as long: the jailer first copies a program of some
+	// MB. Each look wakes threads, which it has to share the processors with.
+	firstJailLook   = 3 * soonestLook
+	soonestJailLook = 2 * soonestLook
 )
 
 // firstLook returns the pause before the first look.
 func (l *launch) firstLook() time.Duration {
 	pause := l.nextLook(0)
 	if l.plan.files.Jail != nil {
-		pause = max(pause, jailLook)
+		pause = max(pause, firstJailLook)
 	}
 	return pause
 }
@@ -37,7 +38,11 @@ func (l *launch) nextLook(elapsed time.Duration) time.Duration {
 	if crowd <= 1 && l.restore != nil {
 		return max(min(elapsed/8, latestLook), loadLook)
 	}
-	return max(min(elapsed/8, latestLook), time.Duration(max(crowd, 1)*int64(soonestLook)))
+	soonest := soonestLook
+	if l.plan.files.Jail != nil {
+		soonest = soonestJailLook
+	}
+	return max(min(elapsed/8, latestLook), time.Duration(max(crowd, 1))*soonest)
 }
 
 // until looks again and again until something is so, the process is gone, ctx
