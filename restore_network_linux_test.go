@@ -2,10 +2,14 @@ package smartvm_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/smartvm/smartvm"
+	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/internal/hello"
 	"github.com/smartvm/smartvm/netconfig"
 	"github.com/smartvm/smartvm/vmconfig"
@@ -71,5 +75,41 @@ func TestOneCloneThatFailsTakesTheOthersWithIt(t *testing.T) {
 			t.Errorf("left: %v", vms)
 		}
 		must(t, s.Cleanup(patient(t)))
+	})
+}
+
+// TestRestoreNeedsTheTAPOfItsCaller takes the TAP away that a snapshot names, and puts it
+// back.
+func TestRestoreNeedsTheTAPOfItsCaller(t *testing.T) {
+	withNetwork(t, smartvm.Options{}, func(s *site) {
+		t := s.t
+		tap, err := s.Network().CreateTAP(patient(t), "mine", "eth0")
+		must(t, err)
+		config := s.config(hello.CountEach(5 * time.Millisecond))
+		config.NetworkInterfaces = []firecracker.NetworkInterface{{IfaceID: "eth0", HostDevName: tap.Name, GuestMAC: tap.MAC}}
+		origin := s.bootConfig(config)
+		counts(t, origin, 0)
+		_, err = origin.Snapshot(patient(t), "warm", smartvm.SnapshotOptions{KeepPaused: true})
+		must(t, err)
+		must(t, origin.Cleanup(patient(t)))
+		must(t, s.Network().DeleteTAP(patient(t), tap.Name))
+
+		_, err = s.Restore(patient(t), "warm", smartvm.RestoreOptions{ID: "again"})
+		if e := wantCode(t, err, smartvm.InvalidConfig); !strings.Contains(e.Error(), tap.Name) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := os.Lstat(filepath.Join(s.RuntimeDir(), "again")); err == nil {
+			t.Error("something was made")
+		}
+		again, err := s.Network().CreateTAP(patient(t), "mine", "eth0")
+		must(t, err)
+		if again.Name != tap.Name {
+			t.Fatalf("the TAP is %s now, and was %s", again.Name, tap.Name)
+		}
+		vm, err := s.Restore(patient(t), "warm", smartvm.RestoreOptions{ID: "again"})
+		must(t, err)
+		counts(t, vm, 0)
+		must(t, vm.Cleanup(patient(t)))
+		must(t, s.Network().DeleteTAP(patient(t), tap.Name))
 	})
 }
