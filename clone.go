@@ -35,7 +35,7 @@ const maxClones = 10_000
 // what programs have in their memory are the same in all. Linux since 5.18 (arm64: 6.10)
 // that is built with CONFIG_VMGENID learns it and seeds its random numbers anew, a moment
 // after it goes on; Debian 12's cloud kernel is not. What programs draw from generators of
-// their own repeats. The clock stands where it was.
+// their own repeats. About the clock see RestoreOptions.ClockRealtime.
 func (m *Manager) Clone(ctx context.Context, name string, n int, o CloneOptions) ([]*VM, error) {
 	if n < 1 || n > maxClones {
 		return nil, &Error{Code: errcode.InvalidConfig, Op: "clone snapshot", Subject: name, Err: fmt.Errorf("%d clones; 1 to %d can be made at once", n, maxClones)}

@@ -5,7 +5,8 @@ import "context"
 // joining is the network of a guest, while it is being made.
 type joining struct {
 	cancel context.CancelFunc
-	done   chan error
+	done   chan struct{}
+	err    error // to be read when done is closed
 }
 
 // join attaches the guest to its networks. One that goes on needs them no sooner than its
@@ -21,8 +22,12 @@ func (l *launch) join(ctx context.Context) error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	l.network = &joining{cancel, make(chan error, 1)}
-	go func() { l.network.done <- l.attachNetwork(ctx) }()
+	j := &joining{cancel: cancel, done: make(chan struct{})}
+	l.network = j
+	go func() {
+		defer close(j.done)
+		j.err = l.attachNetwork(ctx)
+	}()
 	return nil
 }
 
@@ -31,16 +36,14 @@ func (j *joining) wait() error {
 	if j == nil {
 		return nil
 	}
-	defer j.cancel()
-	err := <-j.done
-	j.done <- nil // for whoever asks again
-	return err
+	<-j.done
+	return j.err
 }
 
 // abandon ends it, if it is still under way. What was made is in the ledger.
 func (j *joining) abandon() {
 	if j != nil {
 		j.cancel()
-		_ = j.wait()
+		<-j.done
 	}
 }
