@@ -49,7 +49,7 @@ func (w *work) writeNote() error {
 }
 
 func (n *note) write(p *Pool) error {
-	data, err := json.MarshalIndent(p, "", "  ") //nolint:musttag // it does not see that parts of rules are written as text
+	data, err := json.MarshalIndent(p, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -175,7 +175,7 @@ func (e *export) write(w io.Writer) error {
 }
 
 func (e *export) fill(archive *tar.Writer) error {
-	data, err := json.MarshalIndent(&e.manifest, "", "  ") //nolint:musttag // a version is text
+	data, err := json.MarshalIndent(&e.manifest, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -133,7 +133,7 @@ func ParseManifest(data []byte) (*Manifest, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	e := &errcode.Error{Code: errcode.InvalidSnapshot, Op: "parse snapshot manifest"}
-	if e.Err = d.Decode(m); e.Err == nil { //nolint:musttag // a version is text
+	if e.Err = d.Decode(m); e.Err == nil {
 		e.Details = m.mistakes()
 	}
 	if _, err := d.Token(); e.Err == nil && !errors.Is(err, io.EOF) {

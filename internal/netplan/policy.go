@@ -59,7 +59,7 @@ func (r rules) egress() ([]ruleset.Set, []ruleset.Chain) {
 // egressPrefix is another one for another policy, so that what two of them need can be
 // in the kernel at the same time.
 func egressPrefix(p *netconfig.Policy) string {
-	text, err := json.Marshal(p.WithDefaults()) //nolint:musttag // its destinations are written as text
+	text, err := json.Marshal(p.WithDefaults())
 	if err != nil {
 		return chainEgress // not reached: a policy is plain data
 	}
