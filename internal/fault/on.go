@@ -5,6 +5,7 @@ package fault
 import (
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 )
@@ -12,16 +13,21 @@ import (
 // The points of one process are counted together, whatever goroutine reaches them.
 var points struct {
 	sync.Mutex
-	reached int
+	reached map[string]int // by name; "" is for all
 }
 
 // Point kills the process when this is the point that SMARTVM_FAULT chose.
 func Point(name string) {
 	points.Lock()
 	defer points.Unlock()
-	points.reached++
+	if points.reached == nil {
+		points.reached = map[string]int{}
+	}
+	points.reached[""]++
+	points.reached[name]++
 	record(name)
-	if n, err := strconv.Atoi(os.Getenv("SMARTVM_FAULT")); err == nil && n == points.reached {
+	times, at, _ := strings.Cut(os.Getenv("SMARTVM_FAULT"), " ")
+	if n, err := strconv.Atoi(times); err == nil && (at == "" || at == name) && n == points.reached[at] {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {} // the signal is on its way
 	}

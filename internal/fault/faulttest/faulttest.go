@@ -45,30 +45,38 @@ func Build(tb testing.TB, dir string) string {
 // command has.
 func Run(tb testing.TB, n int, c proc.Command) (point string, killed bool) {
 	tb.Helper()
-	points, killed := run(tb, n, c)
+	points, killed := run(tb, strconv.Itoa(n), c)
 	if !killed {
 		return "", false
 	}
 	return points[len(points)-1], true
 }
 
+// RunTo lets a program go until it reaches a point for the nth time, and reports whether it
+// was killed there.
+func RunTo(tb testing.TB, point string, n int, c proc.Command) (killed bool) {
+	tb.Helper()
+	_, killed = run(tb, strconv.Itoa(n)+" "+point, c)
+	return killed
+}
+
 // Points lets a program go to its end, and returns which points it has passed.
 func Points(tb testing.TB, c proc.Command) []string {
 	tb.Helper()
-	points, killed := run(tb, math.MaxInt32, c)
+	points, killed := run(tb, strconv.Itoa(math.MaxInt32), c)
 	if killed {
 		tb.Fatalf("%s was killed, and should have come to its end", filepath.Base(c.Path))
 	}
 	return points
 }
 
-func run(tb testing.TB, n int, c proc.Command) (points []string, killed bool) {
+func run(tb testing.TB, fault string, c proc.Command) (points []string, killed bool) {
 	tb.Helper()
 	log := filepath.Join(tb.TempDir(), "points")
-	c.Env = slices.Concat(os.Environ(), c.Env, []string{"SMARTVM_FAULT=" + strconv.Itoa(n), "SMARTVM_FAULT_LOG=" + log})
+	c.Env = slices.Concat(os.Environ(), c.Env, []string{"SMARTVM_FAULT=" + fault, "SMARTVM_FAULT_LOG=" + log})
 	err := proc.Run(tb.Context(), c)
 	if end, ended := errors.AsType[*proc.ExitError](err); err != nil && (!ended || end.Status.Signal != int(unix.SIGKILL)) {
-		tb.Fatalf("%s, with point %d in view: %v", filepath.Base(c.Path), n, err)
+		tb.Fatalf("%s, with point %s in view: %v", filepath.Base(c.Path), fault, err)
 	}
 	text, readErr := os.ReadFile(log)
 	if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
