@@ -77,13 +77,18 @@ var inlineTemplate = firecracker.Version{Major: 1, Minor: 13}
 
 // boot makes the guest run, or waits until it does.
 func (l *launch) boot(ctx context.Context) error {
-	switch {
-	case l.op == opLaunch:
-		return nil
-	case l.restore != nil:
+	if l.restore != nil {
 		if err := l.load(ctx); err != nil {
 			return err
 		}
+		return l.booted()
+	}
+	if err := l.describe(ctx); err != nil {
+		return err
+	}
+	switch {
+	case l.op == opLaunch:
+		return nil
 	case l.plan.fromFile:
 		if err := l.awaitGuest(ctx); err != nil {
 			return err
@@ -99,6 +104,10 @@ func (l *launch) boot(ctx context.Context) error {
 			return err
 		}
 	}
+	return l.booted()
+}
+
+func (l *launch) booted() error {
 	fault.Point("start: booted")
 	return l.ledger.Mark(markStarted)
 }

@@ -46,19 +46,20 @@ func (s *crashScene) killFrom(t *testing.T, first string) map[string]int {
 	points := faulttest.Points(t, s.command("snapshot"))
 	s.removeAll(t)
 	turn, begin := rand.N(4), slices.Index(points, first)
-	for i := begin; i < len(points) && !t.Failed(); i++ {
-		if slices.Index(points[begin:], points[i]) < i-begin && i%4 != turn {
+	passed := map[string]int{}
+	for i, point := range points {
+		passed[point]++
+		again := slices.Contains(points[begin:max(i, begin)], point)
+		if i < begin || again && i%4 != turn || t.Failed() {
 			continue
 		}
-		n := i + 1
-		point, dead := s.run(t, "snapshot", n)
-		killed[point]++
+		// By name, since a restore does several things at once.
+		if faulttest.RunTo(t, point, passed[point], s.command("snapshot")) {
+			killed[point]++
+		}
 		s.removeAll(t)
 		if left := s.left(t); len(left) > 0 {
-			t.Errorf("killed at point %d (%s): left %s", n, point, strings.Join(left, "\n"))
-		}
-		if !dead {
-			break
+			t.Errorf("killed at %q for the %d. time: left %s", point, passed[point], strings.Join(left, "\n"))
 		}
 	}
 	t.Logf("%d points, killed at %d different ones", len(points)-begin, len(killed))

@@ -24,13 +24,45 @@ type StagedDrive struct {
 	Method string `json:"method"` // how it was copied: reflink, copy_file_range, sendfile, read_write
 }
 
-// stageDrives copies the drives that the plan says. Each goes into the VM's
-// directory, or below the data directory when only there it can be shared with
-// its source (a tmpfs has no reflinks) or when it does not fit into the former.
-func (v *VM) stageDrives(ctx context.Context, led *ledger.Ledger, p *plan) ([]StagedDrive, error) {
-	if len(p.stage) == 0 {
-		return nil, nil
+// copyDrives copies the drives that are the guest's own, while a Firecracker starts that
+// does not need them yet.
+func (l *launch) copyDrives(ctx context.Context) error {
+	jobs := l.plan.stage
+	if len(jobs) == 0 {
+		return nil
 	}
+	stage := func(ctx context.Context) (err error) {
+		l.copies, err = l.vm.stageDrives(ctx, l.ledger, jobs)
+		return err
+	}
+	if !l.early() {
+		return stage(ctx)
+	}
+	l.copying = goMeanwhile(ctx, stage)
+	return nil
+}
+
+// useCopies puts the copies in the place of the drives that they are of.
+func (l *launch) useCopies() error {
+	if err := l.copying.wait(); err != nil {
+		return err
+	}
+	p := l.plan
+	for i, job := range p.stage {
+		f, err := p.files.File(driveRole(job.id), l.copies[i].Path, driveAccess(p.config, job.id)|jail.Ours)
+		if err != nil {
+			return err
+		}
+		p.files.Put(f)
+		p.config.Drives[job.drive].PathOnHost = f.Inside
+	}
+	return nil
+}
+
+// stageDrives copies drives. Each goes into the VM's directory, or below the data directory
+// when only there it can be shared with its source (a tmpfs has no reflinks) or when it does
+// not fit into the former.
+func (v *VM) stageDrives(ctx context.Context, led *ledger.Ledger, jobs []stageJob) ([]StagedDrive, error) {
 	near, err := v.makeDrivesDir()
 	if err != nil {
 		return nil, err
@@ -43,18 +75,12 @@ func (v *VM) stageDrives(ctx context.Context, led *ledger.Ledger, p *plan) ([]St
 	}
 	defer farRoot.Close()
 	var done []StagedDrive
-	for _, job := range p.stage {
+	for _, job := range jobs {
 		copied, err := v.stageDrive(ctx, job, []*os.Root{near, farRoot})
 		if err != nil {
 			return nil, fmt.Errorf("drive %s: %w", job.id, err)
 		}
 		done = append(done, copied)
-		f, err := p.files.File(driveRole(job.id), copied.Path, driveAccess(p.config, job.id)|jail.Ours)
-		if err != nil {
-			return nil, err
-		}
-		p.files.Put(f)
-		p.config.Drives[job.drive].PathOnHost = f.Inside
 	}
 	return done, nil
 }

@@ -5,6 +5,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/image"
+	"github.com/smartvm/smartvm/snapshot"
 	"github.com/smartvm/smartvm/vmconfig"
 )
 
@@ -28,4 +31,18 @@ func (v *VM) ConfigFile(config vmconfig.Config) (data []byte, err error) {
 		return nil, err
 	}
 	return os.ReadFile(filepath.Join(v.Dir(), configName))
+}
+
+// RestoredTAPs returns the TAPs that are made for the interfaces of a snapshot, whose own
+// were named "was-" and the interface, and what Firecracker of that version is told of them.
+func RestoredTAPs(version string, nics []firecracker.NetworkInterface) (taps map[string]string, told []firecracker.NetworkOverride, err error) {
+	v, err := firecracker.ParseVersion(version)
+	config := &vmconfig.Config{NetworkInterfaces: nics}
+	l := &launch{vm: &VM{config: config}, binary: image.Binary{Version: v}}
+	taps = map[string]string{}
+	for n, i := range config.MadeInterfaces() {
+		id := nics[i].IfaceID
+		taps[id] = l.insideTAP(n, &snapshot.Interface{ID: id, HostDevice: "was-" + id})
+	}
+	return taps, l.overrides(), err
 }

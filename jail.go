@@ -99,7 +99,7 @@ func (l *launch) newJail() *jail.Jail {
 }
 
 // leaseUser gives the jail a user that no other VM of the host has.
-func (l *launch) leaseUser() error {
+func (l *launch) leaseUser(context.Context) error {
 	j, m := l.plan.files.Jail, l.vm.manager
 	if j == nil {
 		return nil

@@ -2,17 +2,10 @@ package smartvm
 
 import "context"
 
-// joining is the network of a guest, while it is being made.
-type joining struct {
-	cancel context.CancelFunc
-	done   chan struct{}
-	err    error // to be read when done is closed
-}
-
-// join attaches the guest to its networks. One that goes on needs them no sooner than its
-// snapshot is loaded: they are made while its Firecracker starts.
+// join attaches the guest to its networks. One that goes on needs them no sooner than it
+// does: they are made while its Firecracker starts and loads.
 func (l *launch) join(ctx context.Context) error {
-	if l.network != nil || len(l.plan.config.NetworkInterfaces) == 0 {
+	if len(l.plan.config.NetworkInterfaces) == 0 {
 		return nil
 	}
 	if l.restore == nil {
@@ -21,29 +14,40 @@ func (l *launch) join(ctx context.Context) error {
 	if err := l.ownNetwork(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	j := &joining{cancel: cancel, done: make(chan struct{})}
-	l.network = j
-	go func() {
-		defer close(j.done)
-		j.err = l.attachNetwork(ctx)
-	}()
+	taps := make(chan struct{})
+	l.taps = taps
+	l.network = goMeanwhile(ctx, func(ctx context.Context) error {
+		err := l.addTAPs()
+		close(taps)
+		if err != nil {
+			return err
+		}
+		return l.attachNetwork(ctx)
+	})
 	return nil
 }
 
-// wait waits until the guest is attached. There is nothing to wait for in nil.
-func (j *joining) wait() error {
-	if j == nil {
-		return nil
+// addTAPs makes the TAPs in the guest's own namespace.
+func (l *launch) addTAPs() error {
+	owner := 0
+	if j := l.plan.files.Jail; j != nil {
+		owner = j.UID
 	}
-	<-j.done
-	return j.err
+	for n, i := range l.plan.config.MadeInterfaces() {
+		stored, err := l.restore.storedInterface(l.plan.config.NetworkInterfaces[i].IfaceID)
+		if err == nil {
+			err = l.netns.AddTAP(l.insideTAP(n, stored), owner)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// abandon ends it, if it is still under way. What was made is in the ledger.
-func (j *joining) abandon() {
-	if j != nil {
-		j.cancel()
-		<-j.done
+// waitForTAPs waits until Firecracker can open them, or will find none.
+func (l *launch) waitForTAPs() {
+	if l.taps != nil {
+		<-l.taps
 	}
 }

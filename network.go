@@ -53,7 +53,7 @@ func (l *launch) attachNetwork(ctx context.Context) error {
 		return err
 	}
 	taps := make([]hostnet.TAP, 0, len(made))
-	for _, i := range made {
+	for n, i := range made {
 		nic := &config.NetworkInterfaces[i]
 		request := hostnet.Request{VM: v.ID(), Iface: nic.IfaceID, MAC: nic.GuestMAC, Egress: settings.Egress}
 		if j := l.plan.files.Jail; j != nil {
@@ -62,7 +62,7 @@ func (l *launch) attachNetwork(ctx context.Context) error {
 		if i == made[0] {
 			request.Forwards = settings.Forwards
 		}
-		tap, err := l.attach(ctx, source, request, nic)
+		tap, err := l.attach(ctx, source, request, n, nic)
 		if err != nil {
 			return err
 		}
@@ -80,12 +80,12 @@ func (l *launch) attachNetwork(ctx context.Context) error {
 	return nil
 }
 
-// attach makes the TAP of an interface.
+// attach makes the TAP of the nth interface.
 func (l *launch) attach(
-	ctx context.Context, source func(context.Context, hostnet.Request) (*hostnet.TAP, error), r hostnet.Request, nic *firecracker.NetworkInterface,
+	ctx context.Context, source func(context.Context, hostnet.Request) (*hostnet.TAP, error), r hostnet.Request, n int, nic *firecracker.NetworkInterface,
 ) (*hostnet.TAP, error) {
 	var err error
-	if r.Inside, err = l.inside(nic); err != nil {
+	if r.Inside, err = l.inside(n, nic); err != nil {
 		return nil, err
 	}
 	if r.Inside != nil {

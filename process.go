@@ -117,7 +117,7 @@ func (l *launch) runFirecracker(ctx context.Context, role string, files *jail.Ta
 	}
 	if files.Jail == nil {
 		if l.netns != nil {
-			spec.Isolate = func() error { return proc.EnterNetwork(l.netns) }
+			spec.Isolate = func() error { return proc.EnterNetwork(l.netns.File()) }
 		}
 		spec.Path, spec.Args = l.binary.Path, append([]string{"--id", id}, args...)
 		return startRecorded(l.ledger, role, spec)
@@ -126,7 +126,9 @@ func (l *launch) runFirecracker(ctx context.Context, role string, files *jail.Ta
 	if err != nil {
 		return nil, err
 	}
-	entrance.Network = l.netns
+	if l.netns != nil {
+		entrance.Network = l.netns.File()
+	}
 	defer func() { _ = entrance.Close() }()
 	spec.Path, spec.Isolate, spec.Restricted = l.jailer, entrance.Isolate, true
 	if l.ahead.Fresh() { // else another Firecracker has had it

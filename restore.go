@@ -226,8 +226,8 @@ func (l *launch) load(ctx context.Context) error {
 		return err
 	}
 	fault.Point("restore: configured")
-	if err := l.client.LoadSnapshot(ctx, l.loadParams()); err != nil {
-		return l.loadError(err)
+	if err := l.loadAndDescribe(ctx); err != nil {
+		return err
 	}
 	fault.Point("restore: loaded")
 	r := l.restore
@@ -237,11 +237,44 @@ func (l *launch) load(ctx context.Context) error {
 	return nil
 }
 
+// loadAndDescribe lets Firecracker load the snapshot, which takes it longer than anything
+// else in a restore, while the network is finished and described. A guest whose network was
+// not there when that began is told to go on when it is.
+func (l *launch) loadAndDescribe(ctx context.Context) error {
+	l.waitForTAPs()
+	params := l.loadParams()
+	late := params.ResumeVM && !l.network.over()
+	if late {
+		params.ResumeVM = false
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	loaded := make(chan error, 1)
+	go func() { loaded <- l.client.LoadSnapshot(ctx, params) }()
+	err := l.describe(ctx)
+	if err != nil {
+		cancel() // what it loads is of no use
+		<-loaded //nolint:errcheck // it is not what went wrong
+		return err
+	}
+	if late { // it is next, on another connection
+		err = l.client.Resume(ctx)
+	}
+	if err := <-loaded; err != nil {
+		return l.loadError(err)
+	}
+	if errors.Is(err, errcode.APIError) { // it was first
+		err = l.client.Resume(ctx)
+	}
+	return err
+}
+
 func (l *launch) loadParams() firecracker.SnapshotLoadParams {
 	r, files := l.restore, &l.plan.files
 	params := firecracker.SnapshotLoadParams{
 		SnapshotPath: files.Inside(roleSnapshot), ResumeVM: !r.options.Paused,
 		MemBackend: l.memoryBackend(), ClockRealtime: r.options.ClockRealtime,
+		NetworkOverrides: l.overrides(),
 	}
 	if l.binary.Version.Compare(trackOnLoad) >= 0 {
 		params.TrackDirtyPages = r.options.TrackDirtyPages

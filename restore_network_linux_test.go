@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/internal/hello"
@@ -35,7 +37,7 @@ func TestClonesKeepTheirAddressesInsideAndGetOthersOutside(t *testing.T) {
 			}
 			counts(t, vm, n)
 			tap := vm.TAPs()[0]
-			if seen[tap.Addr.String()] || tap.Name != origin.TAPs()[0].Name || tap.Port == "" || tap.GatewayMAC != origin.TAPs()[0].GatewayMAC {
+			if seen[tap.Addr.String()] || tap.Name != "tap0" || tap.Port == "" || tap.GatewayMAC != origin.TAPs()[0].GatewayMAC {
 				t.Errorf("clone has %+v, the first VM %+v", tap, origin.TAPs()[0])
 			}
 			seen[tap.Addr.String()] = true
@@ -55,11 +57,38 @@ func TestClonesKeepTheirAddressesInsideAndGetOthersOutside(t *testing.T) {
 		again, err := s.Restore(patient(t), "later", smartvm.RestoreOptions{Network: web})
 		must(t, err)
 		counts(t, again, n)
-		if tap := again.TAPs()[0]; tap.Name != origin.TAPs()[0].Name || seen[tap.Addr.String()] {
+		if tap := again.TAPs()[0]; tap.Name != "tap0" || seen[tap.Addr.String()] {
 			t.Errorf("it has %+v", tap)
 		}
 		must(t, s.Cleanup(patient(t)))
 	})
+}
+
+// Firecracker can be told another TAP than the snapshot's since v1.12. Before, the one that
+// is made has its name.
+func TestTAPOfARestoredGuestIsTheOneThatFirecrackerLooksFor(t *testing.T) {
+	nics := []firecracker.NetworkInterface{{IfaceID: "lan"}, {IfaceID: "own", HostDevName: "mine"}, {IfaceID: "wan"}}
+	for version, want := range map[string]map[string]string{
+		"1.11.0": {"lan": "was-lan", "wan": "was-wan"},
+		"1.12.0": {"lan": "tap0", "wan": "tap1"},
+		"1.16.1": {"lan": "tap0", "wan": "tap1"},
+	} {
+		taps, told, err := smartvm.RestoredTAPs(version, nics)
+		must(t, err)
+		if diff := cmp.Diff(want, taps); diff != "" {
+			t.Errorf("%s: %s", version, diff)
+		}
+		overrides := map[string]string{}
+		for _, o := range told {
+			overrides[o.IfaceID] = o.HostDevName
+		}
+		if version == "1.11.0" {
+			want = map[string]string{}
+		}
+		if diff := cmp.Diff(want, overrides); diff != "" {
+			t.Errorf("%s is told: %s", version, diff)
+		}
+	}
 }
 
 func TestOneCloneThatFailsTakesTheOthersWithIt(t *testing.T) {

@@ -10,10 +10,10 @@ import (
 	"github.com/smartvm/smartvm/snapshot"
 )
 
-// inside says how the guest of a snapshot knows itself and its gateway: it goes on with
+// inside says of the nth interface how the guest of a snapshot knows itself and its gateway: it goes on with
 // the addresses that it had, in a network namespace of its own, whoever else has them as
 // well. Nil for a guest that boots, which is told what its addresses are.
-func (l *launch) inside(nic *firecracker.NetworkInterface) (*hostnet.Inside, error) {
+func (l *launch) inside(n int, nic *firecracker.NetworkInterface) (*hostnet.Inside, error) {
 	if l.restore == nil {
 		return nil, nil //nolint:nilnil // see above
 	}
@@ -24,7 +24,7 @@ func (l *launch) inside(nic *firecracker.NetworkInterface) (*hostnet.Inside, err
 	if err := l.ownNetwork(); err != nil {
 		return nil, err
 	}
-	in := &hostnet.Inside{Namespace: l.netns, TAP: stored.HostDevice, MAC: stored.GuestMAC, GatewayMAC: stored.GatewayMAC}
+	in := &hostnet.Inside{Namespace: l.netns, TAP: l.insideTAP(n, stored), MAC: stored.GuestMAC, GatewayMAC: stored.GatewayMAC}
 	prefix, err := netip.ParsePrefix(stored.GuestAddress)
 	gateway, gatewayErr := netip.ParseAddr(stored.Gateway)
 	if err := errors.Join(err, gatewayErr); err != nil {
@@ -35,6 +35,30 @@ func (l *launch) inside(nic *firecracker.NetworkInterface) (*hostnet.Inside, err
 	l.vm.restored = append(l.vm.restored, *stored)
 	l.vm.mu.Unlock()
 	return in, nil
+}
+
+// overridesTAPs is the release since which a load can name other TAPs than its snapshot.
+var overridesTAPs = firecracker.Version{Major: 1, Minor: 12}
+
+// insideTAP names the TAP of the nth interface in a guest's own namespace: as the spare one
+// has it, unless Firecracker will look for the name in the snapshot.
+func (l *launch) insideTAP(n int, stored *snapshot.Interface) string {
+	if l.binary.Version.Compare(overridesTAPs) < 0 {
+		return stored.HostDevice
+	}
+	return spareTAP(n)
+}
+
+// overrides tells Firecracker the names of the TAPs that are not those of the snapshot.
+func (l *launch) overrides() (overrides []firecracker.NetworkOverride) {
+	if l.binary.Version.Compare(overridesTAPs) < 0 {
+		return nil
+	}
+	given := l.vm.config // that of the plan changes meanwhile
+	for n, i := range given.MadeInterfaces() {
+		overrides = append(overrides, firecracker.NetworkOverride{IfaceID: given.NetworkInterfaces[i].IfaceID, HostDevName: spareTAP(n)})
+	}
+	return overrides
 }
 
 // ownNetwork makes the network namespace of a guest that keeps the addresses that it has.

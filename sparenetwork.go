@@ -1,24 +1,28 @@
 package smartvm
 
 import (
-	"os"
+	"fmt"
 	"sync"
 
 	"github.com/smartvm/smartvm/hostnet"
 )
 
 // spareNetwork keeps one network namespace ready for the next VM that needs one of its own:
-// the kernel takes half a millisecond to make it, and more. It has no name, and is gone
-// with this process. The methods may be called from several goroutines.
+// the kernel takes a millisecond to make it with the TAP that most guests need, and more. It
+// has no name, and is gone with this process. The methods may be called from several
+// goroutines.
 type spareNetwork struct {
 	mu     sync.Mutex
-	ns     *os.File // nil while there is none
+	ns     *hostnet.Namespace // nil while there is none
 	closed bool
 	making sync.WaitGroup
 }
 
+// spareTAP names the TAP of the nth interface in a namespace of its own.
+func spareTAP(n int) string { return fmt.Sprint("tap", n) }
+
 // take returns the spare one, or makes one.
-func (s *spareNetwork) take() (*os.File, error) {
+func (s *spareNetwork) take() (*hostnet.Namespace, error) {
 	s.mu.Lock()
 	ns := s.ns
 	s.ns = nil
@@ -39,6 +43,10 @@ func (s *spareNetwork) refill() {
 	s.making.Go(func() {
 		ns, err := hostnet.NewNamespace()
 		if err != nil {
+			return
+		}
+		if err := ns.AddTAP(spareTAP(0), 0); err != nil {
+			_ = ns.Close()
 			return
 		}
 		s.mu.Lock()

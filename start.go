@@ -11,6 +11,7 @@ import (
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/hostnet"
 	"github.com/smartvm/smartvm/image"
 	"github.com/smartvm/smartvm/internal/cgroup"
 	"github.com/smartvm/smartvm/internal/fault"
@@ -45,6 +46,7 @@ func (v *VM) start(ctx context.Context, l *launch) error {
 	err = l.run(ctx)
 	l.ahead.Close()
 	l.network.abandon() // nothing may be made any more when what was made is undone
+	l.copying.abandon()
 	if l.netns != nil { // from now on Firecracker alone keeps it
 		err = errors.Join(err, l.netns.Close())
 		if v.manager.starting.Load() == 1 { // else it would take time from the others
@@ -86,11 +88,14 @@ type launch struct {
 	ledger  *ledger.Ledger
 	client  *firecracker.Client
 
-	ahead   *proc.Ahead   // the thread that will start a jailer; nil without one
-	group   *cgroup.Group // nil without limits
-	netns   *os.File      // of the VM's own; nil without
-	network *joining      // of a guest that goes on, which is made meanwhile; nil before that
-	pages   *proc.Process // serves the guest's memory; nil without
+	ahead   *proc.Ahead        // the thread that will start a jailer; nil without one
+	group   *cgroup.Group      // nil without limits
+	netns   *hostnet.Namespace // of the VM's own; nil without
+	taps    <-chan struct{}    // closed when the TAPs are there, or will not be; nil without
+	network *meanwhile         // makes the network of a guest that goes on; nil without
+	copying *meanwhile         // copies its drives; nil without
+	copies  []StagedDrive      // valid when copying is done
+	pages   *proc.Process      // serves the guest's memory; nil without
 	process *proc.Process
 	sealed  bool // whether nothing can be made in the jail any more
 }
@@ -119,11 +124,11 @@ func (l *launch) run(ctx context.Context) error {
 func (l *launch) steps() []func(context.Context) error {
 	if l.early() {
 		return []func(context.Context) error{
-			l.prepare, l.claim, l.equip, l.join, l.limit, l.spawn, l.fill, l.connect, l.describe, l.boot,
+			l.prepare, l.claim, l.pin, l.copyDrives, l.equip, l.limit, l.spawn, l.join, l.fill, l.connect, l.boot,
 		}
 	}
 	return []func(context.Context) error{
-		l.prepare, l.claim, l.fill, l.equip, l.limit, l.spawn, l.connect, l.describe, l.boot, l.seal,
+		l.prepare, l.claim, l.pin, l.leaseUser, l.join, l.copyDrives, l.fill, l.equip, l.limit, l.spawn, l.connect, l.boot, l.seal,
 	}
 }
 
@@ -220,30 +225,25 @@ func errTaken(id string) error {
 	}
 }
 
-// fill makes what the guest has, and keeps what others could take away.
-func (l *launch) fill(ctx context.Context) (err error) {
-	v := l.vm
+// pin keeps what others could take away.
+func (l *launch) pin(ctx context.Context) error {
 	if err := l.pinImages(ctx); err != nil {
 		return err
 	}
-	if err := l.pinSnapshot(ctx); err != nil {
-		return err
-	}
-	if err := l.leaseUser(); err != nil {
-		return err
-	}
-	if err := l.join(ctx); err != nil {
-		return err
-	}
-	drives, err := v.stageDrives(ctx, l.ledger, l.plan)
-	if err != nil {
+	return l.pinSnapshot(ctx)
+}
+
+// fill gives the guest its drives and sockets.
+func (l *launch) fill(ctx context.Context) error {
+	if err := l.useCopies(); err != nil {
 		return err
 	}
 	if err := l.makeSockets(ctx); err != nil {
 		return err
 	}
+	v := l.vm
 	v.mu.Lock()
-	v.drives, v.files = drives, l.plan.files
+	v.drives, v.files = l.copies, l.plan.files
 	v.mu.Unlock()
 	if l.plan.files.Jail == nil {
 		return l.plan.files.MakeLinks()
@@ -259,8 +259,8 @@ func (l *launch) equip(context.Context) error {
 	return l.makeOutputs()
 }
 
-// describe records what other processes have to know about the VM. It comes
-// after the spawn, when Firecracker has something to do for itself.
+// describe records what other processes have to know about the VM. It comes when
+// Firecracker has something to do for itself.
 func (l *launch) describe(context.Context) error {
 	v := l.vm
 	if err := l.network.wait(); err != nil {

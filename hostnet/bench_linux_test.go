@@ -79,7 +79,7 @@ func benchmarkClones(b *testing.B, n int, clones bool) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	ledgers, namespaces := make([]*ledger.Ledger, n), make([]*os.File, n)
+	ledgers, namespaces := make([]*ledger.Ledger, n), make([]*hostnet.Namespace, n)
 	each := func(do func(i int) error) time.Duration {
 		began := time.Now()
 		var all sync.WaitGroup

@@ -2,11 +2,14 @@ package hostnet_test
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"golang.org/x/sys/unix"
 
@@ -23,7 +26,7 @@ func inside() *hostnet.Inside {
 }
 
 // newNamespace makes one that the test closes at its end, unless it has done so before.
-func newNamespace(t *testing.T) *os.File {
+func newNamespace(t *testing.T) *hostnet.Namespace {
 	t.Helper()
 	ns, err := hostnet.NewNamespace()
 	try(t, err)
@@ -50,7 +53,7 @@ func TestPortOfACloneGoesWithItsLastProcess(t *testing.T) {
 		in := inside()
 		in.Namespace = newNamespace(t)
 		tap := v.attachClone(t, n, "eth0", in)
-		process := startIn(t, in.Namespace)
+		process := startIn(t, in.Namespace.File())
 		try(t, in.Namespace.Close())
 		if !s.hasLink(tap.Port) {
 			t.Fatal("the port is gone before the process")
@@ -140,6 +143,43 @@ func TestInterfacesOfOneCloneShareItsNamespace(t *testing.T) {
 			t.Errorf("a TAP that is there: %v, want TAP_CREATE_FAILED", err)
 		}
 		other.gone(t)
+		v.gone(t)
+		s.clean(t)
+	})
+}
+
+// Firecracker may open a clone's TAP before it is on the network, and as another user than
+// the one that it was made for.
+func TestTAPOfACloneCanBeThereBeforeItsNetwork(t *testing.T) {
+	t.Parallel()
+	nettest.Isolated(t, func(t *testing.T) {
+		s := newGround(t)
+		n := s.network(t, hostnet.Options{})
+		ns := newNamespace(t)
+		there := nettest.Namespaced(t, ns.File())
+		for _, owner := range []int{0, 1234, 1234} {
+			try(t, ns.AddTAP("tap0", owner))
+			if got := there.Link(t, "tap0").(*netlink.Tuntap); int(got.Owner) != owner {
+				t.Errorf("its owner is %d, want %d", got.Owner, owner)
+			}
+		}
+		index := there.Link(t, "tap0").Attrs().Index
+		for _, name := range []string{"", "../tap", "tap%d", "a-name-too-long-for-a-link"} {
+			if err := ns.AddTAP(name, 0); !errors.Is(err, errcode.InvalidInterfaceName) {
+				t.Errorf("%q: %v, want INVALID_INTERFACE_NAME", name, err)
+			}
+		}
+		v := s.vm(t, "vm")
+		in := inside()
+		in.Namespace = ns
+		_, err := n.Attach(t.Context(), v, v.Dir(), hostnet.Request{VM: "vm", Iface: "eth0", Owner: 1234, Inside: in})
+		try(t, err)
+		if got := there.Link(t, "tap0").Attrs(); got.Index != index || got.Flags&net.FlagUp == 0 {
+			t.Errorf("it is %+v, was link %d", got, index)
+		}
+		if err := ns.AddTAP("tap0", 0); !errors.Is(err, errcode.TapCreateFailed) {
+			t.Errorf("a TAP that an interface has: %v, want TAP_CREATE_FAILED", err)
+		}
 		v.gone(t)
 		s.clean(t)
 	})

@@ -3,17 +3,12 @@ package hostnet
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
-	"os"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/internal/fault"
 	"github.com/smartvm/smartvm/internal/netlinux"
 	"github.com/smartvm/smartvm/internal/netplan"
-	"github.com/smartvm/smartvm/internal/proc"
 	"github.com/smartvm/smartvm/netconfig"
 )
 
@@ -21,9 +16,8 @@ import (
 // addresses in its memory: it keeps them, and has addresses of its own on the bridge.
 // They are translated in a network namespace that has nothing but the guest's TAPs.
 type Inside struct {
-	// Namespace is an empty network namespace, see [NewNamespace], or the one in which
-	// another interface of the same VM is.
-	Namespace *os.File `json:"-"`
+	// Namespace is the VM's, for all its interfaces. It is required.
+	Namespace *Namespace `json:"-"`
 	// TAP is the name of the TAP in the namespace. Default tap0.
 	TAP string `json:"tap"`
 	// MAC and Addr are the guest's. They are required.
@@ -37,18 +31,6 @@ type Inside struct {
 }
 
 const defaultInsideTAP = "tap0"
-
-// NewNamespace makes an empty network namespace for the Firecracker of a clone. It lasts
-// as long as the file is open, or a process is in it: with the last of them go the TAPs
-// and rules in it, and the ports of bridges that lead to it. A thread enters it by
-// setns(2); /proc/PID/fd/N is a path to it.
-func NewNamespace() (*os.File, error) {
-	ns, err := proc.NewNetwork()
-	if err != nil {
-		return nil, failed(errcode.NetworkFailed, "make", "network namespace", err)
-	}
-	return ns, nil
-}
 
 // parse returns the value that rules are made of.
 func (i *Inside) parse(k *known) (*netplan.Inside, error) {
@@ -103,52 +85,29 @@ func insideInfo(i *netplan.Inside) *Inside {
 	return &Inside{TAP: i.TAP, MAC: i.MAC.String(), Addr: i.Addr, Gateway: i.Gateway, GatewayMAC: i.GatewayMAC.String()}
 }
 
-// noIPv6 is a setting of a namespace: what is made there after it has no IPv6.
-const noIPv6 = "net/ipv6/conf/default/disable_ipv6"
-
 // makeDevice makes what becomes the port of a guest, and returns its index.
 func (k *known) makeDevice(host *netlinux.Host, g netplan.Guest, card *nic) (index int, err error) {
 	if g.Inside == nil {
 		return host.AddTAP(g.TAP, card.owner)
 	}
-	err = within(card.namespace, func(inner *netlinux.Host) error {
-		index, err = k.wire(host, inner, g, card)
-		return err
-	})
-	return index, err
+	return k.wire(host, g, card)
 }
 
 // wire makes all that is in a clone's namespace, and the wire to it; it returns the index
 // of the wire's end here. Nothing goes through it yet: this end is off. What is in
 // the namespace is in no record, and goes with it.
-func (k *known) wire(host, inner *netlinux.Host, g netplan.Guest, card *nic) (index int, err error) {
-	if err := inner.SetSysctl(noIPv6, "1"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return 0, err
-	}
-	if _, err := inner.AddTAP(g.Inside.TAP, card.owner); err != nil {
+func (k *known) wire(host *netlinux.Host, g netplan.Guest, card *nic) (index int, err error) {
+	inner := card.namespace
+	if err := inner.useTAP(g.Inside.TAP, card.owner); err != nil {
 		return 0, err
 	}
 	fault.Point("attach: TAP made in namespace")
-	if index, err = host.AddWire(g.TAP, g.WireEnd(), card.namespace, k.mark); err != nil {
+	if index, err = host.AddWire(g.TAP, g.WireEnd(), inner.kernel, k.mark); err != nil {
 		return 0, err
 	}
 	fault.Point("attach: wire made")
-	if err := inner.Make(netplan.Translation(g, k.Config.Gateway(), netplan.BridgeAddr(k.mark))); err != nil {
+	if err := inner.kernel.Make(netplan.Translation(g, k.Config.Gateway(), netplan.BridgeAddr(k.mark))); err != nil {
 		return index, err
 	}
-	return index, errors.Join(inner.SwitchOn(g.Inside.TAP), inner.SwitchOn(g.WireEnd()))
-}
-
-// within calls f on a thread in a namespace, with the way to its kernel.
-func within(ns *os.File, f func(*netlinux.Host) error) error {
-	return proc.OnThread(func() error {
-		if err := proc.EnterNamespace(fmt.Sprintf("/proc/self/fd/%d", ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			return failed(errcode.NetworkFailed, "enter", "network namespace", err)
-		}
-		host, err := netlinux.Open()
-		if err != nil {
-			return err
-		}
-		return errors.Join(f(host), host.Close())
-	})
+	return index, errors.Join(inner.kernel.SwitchOn(g.Inside.TAP), inner.kernel.SwitchOn(g.WireEnd()))
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"os"
 
 	"github.com/smartvm/smartvm/internal/fault"
 	"github.com/smartvm/smartvm/internal/netlinux"
@@ -28,8 +27,8 @@ type nic struct {
 	// Clone is set when the link is the end of a wire to the namespace of a clone.
 	Clone bool `json:"clone,omitempty"`
 
-	owner     int      // who may open the TAP
-	namespace *os.File // of a clone
+	owner     int        // who may open the TAP
+	namespace *Namespace // of a clone
 	// foreign is set when somebody else has made a link of that name since the name
 	// was chosen.
 	foreign bool

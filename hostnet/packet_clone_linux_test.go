@@ -54,7 +54,7 @@ func (s *scene) clone(t *testing.T, n *hostnet.Network, r hostnet.Request, insid
 	r.Iface, r.Inside = "eth0", &inside
 	g.tap, err = n.Attach(t.Context(), led, led.Dir(), r)
 	must(t, err)
-	c := &cloned{g, nettest.Namespaced(t, inside.Namespace)}
+	c := &cloned{g, nettest.Namespaced(t, inside.Namespace.File())}
 	must(t, inside.Namespace.Close())
 	gateway := g.tap.Gateway
 	if inside.Gateway.IsValid() {

@@ -5,7 +5,6 @@ package netlinux
 import (
 	"context"
 	"errors"
-	"os"
 
 	"github.com/smartvm/smartvm/internal/netplan"
 )
@@ -28,12 +27,9 @@ func (h *Host) SetBridge(int, netplan.Bridge) error { return errors.ErrUnsupport
 func (h *Host) AddTAP(string, int) (index int, err error) { return 0, errors.ErrUnsupported }
 
 // AddWire fails with [errors.ErrUnsupported].
-func (h *Host) AddWire(string, string, *os.File, string) (index int, err error) {
+func (h *Host) AddWire(string, string, *Namespace, string) (index int, err error) {
 	return 0, errors.ErrUnsupported
 }
-
-// SwitchOn fails with [errors.ErrUnsupported].
-func (h *Host) SwitchOn(string) error { return errors.ErrUnsupported }
 
 // OwnTAP fails with [errors.ErrUnsupported].
 func (h *Host) OwnTAP(Link, int) error { return errors.ErrUnsupported }

@@ -22,7 +22,8 @@ type nftSocket struct {
 	// fd is the socket's descriptor if open is set.
 	fd     int
 	open   bool
-	room   int // what may be sent at once, in bytes
+	stays  bool // see stay
+	room   int  // what may be sent at once, in bytes
 	buffer []byte
 }
 
@@ -130,9 +131,22 @@ func (s *nftSocket) exchange(message []byte, each func(answer)) error {
 	}
 }
 
+// stay opens the socket where the calling thread is, and nowhere else from then on: where
+// it is closed after an error it can't be used any more.
+func (s *nftSocket) stay() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.openLocked(0)
+	s.stays = true
+	return err
+}
+
 // openLocked opens the socket, with room for a message of that size.
 func (s *nftSocket) openLocked(size int) error {
 	if !s.open {
+		if s.stays {
+			return errors.New("the socket to nftables in another namespace is closed")
+		}
 		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
 		if err != nil {
 			return fmt.Errorf("open a socket to nftables: %w", err)

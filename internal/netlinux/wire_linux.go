@@ -1,8 +1,6 @@
 package netlinux
 
 import (
-	"os"
-
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
@@ -13,12 +11,16 @@ import (
 // returned, and one there, both off. They go together, at the latest with that
 // namespace. If there is a link of one of the names the error
 // matches [fs.ErrExist].
-func (h *Host) AddWire(name, end string, to *os.File, mark string) (index int, err error) {
+//
+// An end has one queue, as a TAP does: else the kernel makes one for each processor.
+func (h *Host) AddWire(name, end string, to *Namespace, mark string) (index int, err error) {
 	err = h.route.change(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL,
 		linkHeader(0),
 		nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)),
 		nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(WireMTU)),
 		nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(provisionalGroup(mark))),
+		nl.NewRtAttr(unix.IFLA_NUM_TX_QUEUES, nl.Uint32Attr(1)),
+		nl.NewRtAttr(unix.IFLA_NUM_RX_QUEUES, nl.Uint32Attr(1)),
 		wireInfo(end, to))
 	if err == nil {
 		index, err = h.index(name)
@@ -27,7 +29,7 @@ func (h *Host) AddWire(name, end string, to *os.File, mark string) (index int, e
 }
 
 // wireInfo is what makes a link one end of a wire, with the other end.
-func wireInfo(end string, to *os.File) *nl.RtAttr {
+func wireInfo(end string, to *Namespace) *nl.RtAttr {
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
 	data := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
@@ -35,12 +37,8 @@ func wireInfo(end string, to *os.File) *nl.RtAttr {
 	peer.AddChild(linkHeader(0))
 	peer.AddRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(end))
 	peer.AddRtAttr(unix.IFLA_MTU, nl.Uint32Attr(WireMTU))
-	peer.AddRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(to.Fd())))
+	peer.AddRtAttr(unix.IFLA_NUM_TX_QUEUES, nl.Uint32Attr(1))
+	peer.AddRtAttr(unix.IFLA_NUM_RX_QUEUES, nl.Uint32Attr(1))
+	peer.AddRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(to.file.Fd())))
 	return info
-}
-
-// SwitchOn switches a link on.
-func (h *Host) SwitchOn(name string) error {
-	err := h.route.change(unix.RTM_NEWLINK, 0, linkUp(0), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
-	return failed(errcode.TapCreateFailed, "switch on link", name, err)
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 
@@ -16,14 +15,13 @@ import (
 	"github.com/smartvm/smartvm/internal/netlinux"
 	"github.com/smartvm/smartvm/internal/netplan"
 	"github.com/smartvm/smartvm/internal/nettest"
-	"github.com/smartvm/smartvm/internal/proc"
 	"github.com/smartvm/smartvm/internal/ruleset"
 )
 
 // newNetwork makes an empty network namespace.
-func newNetwork(tb testing.TB) *os.File {
+func newNetwork(tb testing.TB) *netlinux.Namespace {
 	tb.Helper()
-	ns, err := proc.NewNetwork()
+	ns, err := netlinux.NewNamespace()
 	must(tb, err)
 	tb.Cleanup(func() { _ = ns.Close() })
 	return ns
@@ -108,7 +106,7 @@ func TestDeleteRemovesAWireWithoutAMark(t *testing.T) {
 		if look(t, "wire0") != nil {
 			t.Error("the wire is still there")
 		}
-		err = inside(t, nettest.Namespaced(t, ns), func(h *netlinux.Host) error {
+		err = inside(t, nettest.Namespaced(t, ns.File()), func(h *netlinux.Host) error {
 			_, err := h.Link("end0")
 			return err
 		})

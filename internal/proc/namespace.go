@@ -84,11 +84,17 @@ func EnterNetwork(ns *os.File) error {
 // or something is in it.
 func NewNetwork() (ns *os.File, err error) {
 	err = OnThread(func() error {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return os.NewSyscallError("unshare network namespace", err)
-		}
-		ns, err = os.Open("/proc/thread-self/ns/net")
+		ns, err = EnterNewNetwork()
 		return err
 	})
 	return ns, err
+}
+
+// EnterNewNetwork moves the calling thread into a network namespace that it makes, see
+// [NewNetwork]. It is for a thread that ends afterwards, see [OnThread].
+func EnterNewNetwork() (ns *os.File, err error) {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return nil, os.NewSyscallError("unshare network namespace", err)
+	}
+	return os.Open("/proc/thread-self/ns/net")
 }
