@@ -69,8 +69,9 @@ func (m *Manager) Restore(ctx context.Context, name string, o RestoreOptions) (*
 // source is a snapshot that can be restored here.
 type source struct {
 	manifest *snapshot.Manifest
-	dir      string // of its files
-	memory   string // path of a file with all of its memory
+	stored   *vmconfig.Config // that was stored; each VM has a clone of it
+	dir      string           // of its files
+	memory   string           // path of a file with all of its memory
 }
 
 // openSnapshot checks a snapshot, and whether it fits this host.
@@ -86,8 +87,12 @@ func (m *Manager) openSnapshot(ctx context.Context, name string) (*source, error
 	if err := manifest.Fits(host); err != nil {
 		return nil, err
 	}
+	stored := &vmconfig.Config{}
+	if err := json.Unmarshal(manifest.VMConfig, stored); err != nil {
+		return nil, &Error{Code: errcode.InvalidSnapshot, Op: "read snapshot", Subject: name, Err: err}
+	}
 	memory, err := m.snapshots.Memory(ctx, manifest)
-	return &source{manifest: manifest, dir: m.snapshots.Path(name), memory: memory}, err
+	return &source{manifest: manifest, stored: stored, dir: m.snapshots.Path(name), memory: memory}, err
 }
 
 // restore is what a start needs to know of the snapshot that it loads.
@@ -102,11 +107,7 @@ func (m *Manager) restore(ctx context.Context, from *source, o RestoreOptions) (
 		o.ID = string(vmconfig.NewID())
 	}
 	r := &restore{source: from, options: o}
-	config, err := r.config(filepath.Join(m.RuntimeDir(), o.ID))
-	if err != nil {
-		return nil, err
-	}
-	v, err := m.CreateVM(o.ID, *config)
+	v, err := m.CreateVM(o.ID, *r.config(filepath.Join(m.RuntimeDir(), o.ID)))
 	if err != nil {
 		return nil, err
 	}
@@ -119,11 +120,8 @@ func (m *Manager) restore(ctx context.Context, from *source, o RestoreOptions) (
 
 // config is the configuration of a VM that is restored: the one that was stored, with
 // files of its own.
-func (r *restore) config(dir string) (*vmconfig.Config, error) {
-	config := &vmconfig.Config{}
-	if err := json.Unmarshal(r.manifest.VMConfig, config); err != nil {
-		return nil, &Error{Code: errcode.InvalidSnapshot, Op: "read snapshot", Subject: r.manifest.Name, Err: err}
-	}
+func (r *restore) config(dir string) *vmconfig.Config {
+	config := r.stored.Clone()
 	config.FirecrackerVersion = r.manifest.FirecrackerVersion
 	// Where the first VM logged is the first VM's.
 	config.Logger, config.Metrics, config.Serial = nil, r.options.Metrics, nil
@@ -149,7 +147,7 @@ func (r *restore) config(dir string) (*vmconfig.Config, error) {
 		config.Limits = r.options.Limits
 	}
 	config.Metadata = r.metadata()
-	return config, nil
+	return config
 }
 
 // restoreDrive gives a drive the file that was stored with it, as a copy, or the one that
