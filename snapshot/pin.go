@@ -53,19 +53,36 @@ func (s *Store) Use(ctx context.Context, p Pin, id string) error {
 		if there != id {
 			return notFound(p.Snapshot)
 		}
-		uses := filepath.Join(p.Snapshot, usesName)
-		if err := dir.Mkdir(uses, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-		name := filepath.Join(uses, filepath.Base(p.Path))
-		if err := dir.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if err := dir.WriteFile(name, []byte(p.Holder), 0o600); err != nil {
-			return errors.Join(noSpace(err), dir.Remove(name)) // half a path may be that of another directory
-		}
-		return nil
+		return p.write(dir)
 	})
+}
+
+// write makes the file of a pin, in the place of one that is there.
+func (p Pin) write(dir *os.Root) error {
+	uses := filepath.Join(p.Snapshot, usesName)
+	name := filepath.Join(uses, filepath.Base(p.Path))
+	const fresh = os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	f, err := dir.OpenFile(name, fresh, 0o600)
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // it is the first
+		if err := dir.Mkdir(uses, 0o700); err != nil {
+			return noSpace(err)
+		}
+		f, err = dir.OpenFile(name, fresh, 0o600)
+	case errors.Is(err, fs.ErrExist):
+		if err := dir.Remove(name); err != nil {
+			return err
+		}
+		f, err = dir.OpenFile(name, fresh, 0o600)
+	}
+	if err != nil {
+		return noSpace(err)
+	}
+	_, err = f.WriteString(p.Holder)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(noSpace(err), dir.Remove(name)) // half a path may be that of another directory
+	}
+	return nil
 }
 
 // holders are the directories that use a snapshot and still exist.

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -188,22 +189,35 @@ func read(dir *os.Root, name string) (*Manifest, error) {
 	return m, nil
 }
 
-// readID reads which snapshot has a name, and leaves out what read finds out about it.
-func readID(dir *os.Root, name string) (string, error) {
-	data, err := readText(dir, name)
+// readID reads which snapshot has a name, and leaves out what read finds out about it: the
+// manifest is read no further than to its id, which stands at its beginning.
+func readID(dir *os.Root, name string) (id string, err error) {
+	f, err := openManifest(dir, name)
 	if err != nil {
 		return "", err
 	}
-	var m struct {
-		ID string `json:"id"`
+	defer f.Close()
+	text := json.NewDecoder(io.LimitReader(f, maxManifest))
+	_, err = text.Token() // the brace
+	for err == nil && text.More() {
+		var key json.Token
+		var other json.RawMessage
+		if key, err = text.Token(); err != nil {
+			break
+		}
+		if key == "id" {
+			if err = text.Decode(&id); err == nil {
+				return id, nil
+			}
+			break
+		}
+		err = text.Decode(&other)
 	}
-	if err := json.Unmarshal(data, &m); err != nil {
-		return "", broken(name, err)
-	}
-	return m.ID, nil
+	return "", broken(name, cmp.Or(err, errors.New("the manifest has no id")))
 }
 
-func readText(dir *os.Root, name string) ([]byte, error) {
+// openManifest opens the manifest of a snapshot. Its error needs nothing added.
+func openManifest(dir *os.Root, name string) (*os.File, error) {
 	if err := checkName(name); err != nil {
 		return nil, &errcode.Error{Code: errcode.SnapshotNotFound, Op: "find snapshot", Subject: name, Err: err}
 	}
@@ -213,6 +227,14 @@ func readText(dir *os.Root, name string) ([]byte, error) {
 	}
 	if err != nil {
 		return nil, broken(name, err)
+	}
+	return f, nil
+}
+
+func readText(dir *os.Root, name string) ([]byte, error) {
+	f, err := openManifest(dir, name)
+	if err != nil {
+		return nil, err
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
 	if err = errors.Join(err, f.Close()); err != nil {

@@ -34,7 +34,7 @@ func openSource(name string) (*source, error) {
 
 // reflink makes out share all blocks of the source.
 func (s *source) reflink(out *os.File) error {
-	if s.device {
+	if s.neverShared() {
 		return unix.EOPNOTSUPP
 	}
 	return unix.IoctlFileClone(int(out.Fd()), int(s.file.Fd()))

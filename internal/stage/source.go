@@ -26,6 +26,10 @@ func (s *source) close() {
 	_ = s.file.Close() // opened for reading: nothing can be lost, and a second close is harmless
 }
 
+// neverShared reports whether the source lies where there are no reflinks: to try one for
+// each copy would be a part of what a small disk takes.
+func (s *source) neverShared() bool { return s.device || onTmpfs(s.file) }
+
 // size also knows the size of a block device, for which stat says 0. It moves
 // the offset of the file.
 func (s *source) size() (int64, error) { return s.file.Seek(0, io.SeekEnd) }

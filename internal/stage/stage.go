@@ -87,7 +87,11 @@ func (s *Space) Choose(src string, dirs []*os.Root) (*Place, error) {
 }
 
 func (s *Space) choose(in *source, dirs []*os.Root) (*Place, error) {
-	for _, dir := range dirs {
+	reflinks := dirs
+	if in.neverShared() {
+		reflinks = nil
+	}
+	for _, dir := range reflinks {
 		clone, err := in.cloneInto(dir)
 		if err != nil {
 			continue
