@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/smartvm/smartvm/errcode"
@@ -185,7 +184,7 @@ func (c *capture) copyAll(ctx context.Context) error {
 		params.SnapshotType = firecracker.DiffSnapshot
 	}
 	if err := c.vm.writeSnapshot(ctx, c.client, params); err != nil {
-		return full(err)
+		return err
 	}
 	c.room.Release()
 	fault.Point("snapshot: memory written")
@@ -198,19 +197,6 @@ func (c *capture) copyAll(ctx context.Context) error {
 	}
 	fault.Point("snapshot: drives copied")
 	return nil
-}
-
-// full gives Firecracker's word for a full disk the code that it has elsewhere. All that
-// there is of the error is its text.
-func full(err error) error {
-	said, is := errors.AsType[*Error](err)
-	if !is || said.Code != errcode.APIError {
-		return err
-	}
-	if text := said.Error(); !strings.Contains(text, "No space left on device") && !strings.Contains(text, "uota exceeded") {
-		return err
-	}
-	return &Error{Code: errcode.NoSpace, Op: "write snapshot", Err: err, Hint: "free some room, or remove snapshots: smartvm snapshot rm"}
 }
 
 func (c *capture) copyDrive(ctx context.Context, d *snapshot.Drive) error {

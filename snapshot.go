@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
@@ -44,7 +45,20 @@ func (v *VM) writeSnapshot(ctx context.Context, c *firecracker.Client, params fi
 		return errors.Join(err, v.withdraw(state))
 	}
 	params.SnapshotPath, params.MemFilePath = state.inside, memory.inside
-	return errors.Join(c.CreateSnapshot(ctx, params), v.withdraw(state, memory))
+	return errors.Join(full(c.CreateSnapshot(ctx, params)), v.withdraw(state, memory))
+}
+
+// full gives Firecracker's word for a full disk the code that it has elsewhere. All that
+// there is of the error is its text.
+func full(err error) error {
+	said, is := errors.AsType[*Error](err)
+	if !is || said.Code != errcode.APIError {
+		return err
+	}
+	if text := said.Error(); !strings.Contains(text, "No space left on device") && !strings.Contains(text, "uota exceeded") {
+		return err
+	}
+	return &Error{Code: errcode.NoSpace, Op: "write snapshot", Err: err, Hint: "free some room there, or remove snapshots: smartvm snapshot rm"}
 }
 
 // absolute resolves paths that are set. Firecracker would take a relative one

@@ -38,6 +38,12 @@ func (s *site) smallStore(mib string) {
 // refused wants that a snapshot finds no room, its guest goes on, and nothing is left of it.
 func (s *site) refused(vm *smartvm.VM, o smartvm.SnapshotOptions, want string) {
 	s.t.Helper()
+	s.refusedAfter(vm, o, want, 1)
+}
+
+// refusedAfter does so when there are at most so many snapshots.
+func (s *site) refusedAfter(vm *smartvm.VM, o smartvm.SnapshotOptions, want string, others int) {
+	s.t.Helper()
 	counts(s.t, vm, 0)
 	_, err := vm.Snapshot(patient(s.t), "large", o)
 	if e := wantCode(s.t, err, errcode.NoSpace); hintOf(err) == "" || !strings.Contains(e.Error(), want) {
@@ -45,7 +51,7 @@ func (s *site) refused(vm *smartvm.VM, o smartvm.SnapshotOptions, want string) {
 	}
 	wantState(s.t, vm, smartvm.Running)
 	counts(s.t, vm, lastCount(s.t, output(s.t, vm)))
-	if all, err := s.Snapshots().List(); err != nil || len(all) > 1 {
+	if all, err := s.Snapshots().List(); err != nil || len(all) > others {
 		s.t.Errorf("in the store: %v, %v", all, err)
 	}
 	if left, err := filepath.Glob(filepath.Join(s.Snapshots().Dir(), ".new-*")); err != nil || len(left) > 0 {
@@ -82,6 +88,76 @@ func TestGuestGoesOnWhenThereIsNoRoomForItsSnapshot(t *testing.T) {
 	for _, name := range []string{"first", "second"} {
 		must(t, s.Snapshots().Remove(patient(t), name))
 	}
+}
+
+// A diff whose state has room, and whose memory has not.
+func TestGuestGoesOnWhenThereIsNoRoomForTheMemoryAlone(t *testing.T) {
+	s := bootSite(t)
+	s.smallStore("56")
+	store := s.Snapshots()
+	config := s.config(hello.CountEach(5 * time.Millisecond))
+	config.MachineConfig.MemSizeMiB, config.MachineConfig.TrackDirtyPages = 16, true
+	vm := s.bootConfig(config)
+	counts(t, vm, 0)
+	for i, name := range []string{"first", "probe"} {
+		_, err := vm.Snapshot(patient(t), name, smartvm.SnapshotOptions{Diff: i > 0})
+		must(t, err)
+	}
+	state, memory := occupied(t, filepath.Join(store.Path("probe"), snapshot.StateFile)), occupied(t, filepath.Join(store.Path("probe"), snapshot.MemoryFile))
+	if memory < 2*int64(os.Getpagesize()) {
+		t.Fatalf("a diff has %d bytes of memory, too few to lack room", memory)
+	}
+	ballast := filepath.Join(store.Path("first"), "ballast")
+	fillUp(t, ballast, state+int64(os.Getpagesize()))
+	s.refusedAfter(vm, smartvm.SnapshotOptions{Diff: true}, "memory file", 2)
+	must(t, os.Remove(ballast))
+}
+
+// occupied is how much of its file system a file takes, in bytes.
+func occupied(t *testing.T, path string) int64 {
+	t.Helper()
+	var st unix.Stat_t
+	must(t, unix.Stat(path, &st))
+	return st.Blocks * 512
+}
+
+// fillUp makes a file that leaves so many bytes to others.
+func fillUp(t *testing.T, path string, free int64) {
+	t.Helper()
+	var st unix.Statfs_t
+	must(t, unix.Statfs(filepath.Dir(path), &st))
+	f, err := os.Create(path)
+	must(t, err)
+	must(t, unix.Fallocate(int(f.Fd()), 0, 0, int64(st.Bavail)*st.Frsize-free))
+	must(t, f.Close())
+}
+
+// What Firecracker says of a full disk has the same code where its own call is used.
+func TestFilesOfASnapshotThatFindNoRoomAreNoSpace(t *testing.T) {
+	s := bootSite(t)
+	s.smallStore("4")
+	vm := s.bootConfig(s.config(hello.CountEach(5 * time.Millisecond)))
+	counts(t, vm, 0)
+	must(t, vm.Pause(patient(t)))
+	small, roomy := s.Snapshots().Dir(), s.files
+	for file, params := range map[string]firecracker.SnapshotCreateParams{
+		"memory": {SnapshotPath: filepath.Join(roomy, "state"), MemFilePath: filepath.Join(small, "memory")},
+		"state":  {SnapshotPath: filepath.Join(small, "state"), MemFilePath: filepath.Join(roomy, "memory")},
+	} {
+		ballast := filepath.Join(small, "ballast")
+		if file == "state" {
+			fillUp(t, ballast, 0)
+		}
+		err := vm.CreateSnapshot(patient(t), params)
+		if wantCode(t, err, errcode.NoSpace); hintOf(err) == "" {
+			t.Errorf("%s: %v has no hint", file, err)
+		}
+		wantState(t, vm, smartvm.Paused)
+		must(t, os.RemoveAll(ballast))
+		must(t, os.RemoveAll(filepath.Join(small, "memory")))
+	}
+	must(t, vm.Resume(patient(t)))
+	counts(t, vm, lastCount(t, output(t, vm)))
 }
 
 // TestOnlyCancelledRestoresVanish cancels some of many restores, each at a moment of its own.

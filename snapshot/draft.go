@@ -37,8 +37,10 @@ func (s *Store) Draft(ctx context.Context, name string) (*Draft, error) {
 		return nil, &errcode.Error{Code: errcode.InvalidConfig, Op: "make snapshot", Details: []errcode.Detail{{Field: "name", Message: err.Error()}}}
 	}
 	d := &Draft{store: s, name: name, temp: newPrefix + rand.Text()}
+	if err := s.sweep(ctx); err != nil {
+		return nil, noSpace(err)
+	}
 	err := s.change(ctx, func(dir *os.Root) (err error) {
-		s.sweep(dir)
 		if _, err := dir.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
 			return errors.Join(err, exists(name))
 		}
@@ -72,21 +74,27 @@ func exists(name string) error {
 	}
 }
 
-// sweep removes what killed processes have left. It is called while the store is locked,
-// so that no draft is without its maker's lock yet.
-func (s *Store) sweep(dir *os.Root) {
-	names, err := plainfile.NamesIn(dir)
-	if err != nil {
-		return
-	}
-	for _, name := range names {
-		if !strings.HasPrefix(name, newPrefix) && !strings.HasPrefix(name, gonePrefix) || isAlive(dir, name) {
-			continue
+// sweep removes what killed processes have left. It looks for that while the store is
+// locked, so that no draft is without its maker's lock yet, and removes it when others can
+// go on: a memory file takes a while, and its directory's name is never used again.
+func (s *Store) sweep(ctx context.Context) error {
+	var left []string
+	err := s.change(ctx, func(dir *os.Root) error {
+		names, err := plainfile.NamesIn(dir)
+		for _, name := range names {
+			if (strings.HasPrefix(name, newPrefix) || strings.HasPrefix(name, gonePrefix)) && !isAlive(dir, name) {
+				left = append(left, name)
+			}
 		}
-		if err := dir.RemoveAll(name); err != nil {
-			s.opts.Logger.Warn("what is left of a snapshot can't be removed", slog.String("path", filepath.Join(s.opts.Dir, name)), slog.Any("err", err))
+		return err
+	})
+	for _, name := range left {
+		path := filepath.Join(s.opts.Dir, name)
+		if err := os.RemoveAll(path); err != nil {
+			s.opts.Logger.Warn("what is left of a snapshot can't be removed", slog.String("path", path), slog.Any("err", err))
 		}
 	}
+	return err
 }
 
 func isAlive(dir *os.Root, draft string) bool {

@@ -122,9 +122,11 @@ func (s *Store) Users(name string) ([]string, error) {
 // Remove removes a snapshot: SNAPSHOT_IN_USE while a VM maps its memory, or while a diff
 // needs it whose memory was never merged.
 func (s *Store) Remove(ctx context.Context, name string) error {
+	if err := s.sweep(ctx); err != nil {
+		return err
+	}
 	gone := ""
 	err := s.change(ctx, func(dir *os.Root) error {
-		s.sweep(dir)
 		if err := checkName(name); err != nil {
 			return notFound(name)
 		}
