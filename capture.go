@@ -14,6 +14,7 @@ import (
 	"github.com/smartvm/smartvm/internal/fault"
 	"github.com/smartvm/smartvm/internal/stage"
 	"github.com/smartvm/smartvm/snapshot"
+	"github.com/smartvm/smartvm/vmconfig"
 )
 
 // SnapshotOptions say what [VM.Snapshot] does. The zero value takes a full snapshot and
@@ -32,7 +33,8 @@ type SnapshotOptions struct {
 // The snapshot is in the store when the call returns, or nothing is.
 //
 // Errors: SNAPSHOT_EXISTS, NO_SPACE, INVALID_CONFIG for a diff without tracking or
-// without a snapshot before it.
+// without a snapshot before it, and for persistent memory (pmem) that the guest can write,
+// of which no copy is made.
 func (v *VM) Snapshot(ctx context.Context, name string, o SnapshotOptions) (*snapshot.Manifest, error) {
 	end, err := v.begin(ctx, opSnapshot)
 	if err != nil {
@@ -106,6 +108,9 @@ func (c *capture) pinImages(ctx context.Context, m *snapshot.Manifest) {
 // guest still runs.
 func (c *capture) prepare(ctx context.Context) error {
 	v := c.vm
+	if err := copiable(v.config); err != nil {
+		return err
+	}
 	c.about = snapshot.Manifest{CreatedAt: time.Now().UTC(), Type: snapshot.Full, FirecrackerVersion: c.version}
 	if c.options.Diff {
 		if err := c.findBase(ctx); err != nil {
@@ -121,6 +126,20 @@ func (c *capture) prepare(ctx context.Context) error {
 		return err
 	}
 	return c.describeDevices(ctx)
+}
+
+// copiable refuses what all that are restored would write to together.
+func copiable(config *vmconfig.Config) error {
+	for i, d := range config.Pmem {
+		if !d.ReadOnly {
+			return &Error{
+				Code: errcode.InvalidConfig, Op: "copy persistent memory", Subject: fmt.Sprintf("pmem[%d]", i),
+				Err:  errors.New("all VMs of the snapshot would write to " + d.PathOnHost),
+				Hint: "let the guest only read it (read_only), or give it a drive instead",
+			}
+		}
+	}
+	return nil
 }
 
 // take stops the guest for as long as it takes to copy what it could change, if there is

@@ -61,7 +61,9 @@ func (c *capture) describeInterfaces() {
 	c.vm.mu.Unlock()
 	for _, n := range c.vm.config.NetworkInterfaces {
 		if i := slices.IndexFunc(restored, func(r snapshot.Interface) bool { return r.ID == n.IfaceID }); i >= 0 {
-			c.about.Interfaces = append(c.about.Interfaces, restored[i])
+			nic := restored[i]
+			nic.HostDevice = taps[n.IfaceID].Name // which may have changed since
+			c.about.Interfaces = append(c.about.Interfaces, nic)
 			continue
 		}
 		nic := snapshot.Interface{ID: n.IfaceID, HostDevice: n.HostDevName, GuestMAC: n.GuestMAC}

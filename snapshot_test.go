@@ -3,6 +3,7 @@ package smartvm_test
 import (
 	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,24 @@ func (s *site) snapshotParams() (firecracker.SnapshotCreateParams, firecracker.S
 		firecracker.SnapshotLoadParams{
 			SnapshotPath: state, MemBackend: &firecracker.MemoryBackend{BackendType: "File", BackendPath: mem}, ResumeVM: true,
 		}
+}
+
+// Of what Firecracker maps for the guest to write, without being a drive, there is one for all.
+func TestWritablePersistentMemoryIsInNoSnapshot(t *testing.T) {
+	s := fakeSite(t, fake{Version: "v1.16.1"})
+	config := s.config(hello.Stay)
+	file := filepath.Join(s.files, "pmem")
+	write(t, file, make([]byte, 2<<20))
+	config.Pmem = []firecracker.Pmem{{ID: "shared", PathOnHost: file, ReadOnly: true}, {ID: "own", PathOnHost: file}}
+	vm := s.bootConfig(config)
+	_, err := vm.Snapshot(patient(t), "warm", smartvm.SnapshotOptions{})
+	if e := wantCode(t, err, smartvm.InvalidConfig); !strings.Contains(e.Error(), "pmem[1]") || hintOf(err) == "" {
+		t.Errorf("got %v, hint %q", err, hintOf(err))
+	}
+	wantState(t, vm, smartvm.Running)
+	if all, err := s.Snapshots().List(); err != nil || len(all) > 0 {
+		t.Errorf("in the store: %v, %v", all, err)
+	}
 }
 
 func TestLoadedSnapshotContinuesTheCounter(t *testing.T) {
