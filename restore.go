@@ -252,16 +252,11 @@ func (l *launch) loadAndDescribe(ctx context.Context) error {
 	err := l.describe(ctx)
 	if err != nil {
 		cancel() // what it loads is of no use
-		<-loaded //nolint:errcheck // it is not what went wrong
-		return err
 	}
-	if late { // it is next, on another connection
-		err = l.client.Resume(ctx)
+	if loadErr := <-loaded; err == nil && loadErr != nil {
+		err = l.loadError(loadErr)
 	}
-	if err := <-loaded; err != nil {
-		return l.loadError(err)
-	}
-	if errors.Is(err, errcode.APIError) { // it was first
+	if err == nil && late {
 		err = l.client.Resume(ctx)
 	}
 	return err
