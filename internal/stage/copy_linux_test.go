@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/smartvm/smartvm/internal/hosttest"
 )
@@ -254,4 +255,49 @@ func TestSourceLinkIsFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkCopy(t, src, dir, result)
+}
+
+// A long copy goes on by the way that is faster, and is the same whichever that is.
+func TestLongCopyGoesOnByTheFasterWay(t *testing.T) {
+	dir := openRoot(t, t.TempDir())
+	const size = 6*raceLength + 4321
+	src := write(t, dir, "source", size, extent{0, 2 * raceLength}, extent{3*raceLength + 17, 3 * raceLength})
+	slow := func(w way) way {
+		return way{w.method, func(m *mover, offset, length int64) (int64, error) {
+			time.Sleep(50 * time.Millisecond)
+			return w.move(m, offset, length)
+		}}
+	}
+	for name, tt := range map[string]struct {
+		ways []way
+		want Method
+	}{
+		"the first is faster": {[]way{ways[0], slow(ways[2])}, CopyFileRange},
+		"the last is faster":  {[]way{slow(ways[0]), ways[1], ways[2]}, ReadWrite},
+		"there is one alone":  {[]way{ways[2]}, ReadWrite},
+	} {
+		in, err := openSource(src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := dir.Create("copy")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := out.Truncate(size); err != nil {
+			t.Fatal(err)
+		}
+		m := &mover{in: in.file, out: out, ways: tt.ways}
+		if err := in.moveBy(t.Context(), m, size, func(int64) {}); err != nil {
+			t.Fatal(err)
+		}
+		if m.method() != tt.want || !m.race.over {
+			t.Errorf("%s: the last bytes went by %s, want %s; the race: %+v", name, m.method(), tt.want, m.race.legs)
+		}
+		if hash(t, out.Name()) != hash(t, src) {
+			t.Errorf("%s: content differs", name)
+		}
+		in.close()
+		_ = out.Close()
+	}
 }

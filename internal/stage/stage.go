@@ -258,22 +258,27 @@ func Overlay(ctx context.Context, out, layer *os.File) error {
 // moveData moves the data of the first size bytes, and tells how much of it is done.
 func (s *source) moveData(ctx context.Context, out *os.File, size int64, done func(int64)) (Method, error) {
 	mover := newMover(s.file, out)
+	err := s.moveBy(ctx, mover, size, done)
+	return mover.method(), err
+}
+
+func (s *source) moveBy(ctx context.Context, mover *mover, size int64, done func(int64)) error {
 	for extent, err := range s.extents(size) {
 		if err != nil {
-			return "", err
+			return err
 		}
 		for extent.length > 0 {
 			if ctx.Err() != nil {
-				return "", context.Cause(ctx)
+				return context.Cause(ctx)
 			}
 			n, err := mover.move(extent.offset, min(extent.length, chunkSize))
 			if err != nil {
-				return "", err
+				return err
 			}
 			done(n)
 			extent.offset += n
 			extent.length -= n
 		}
 	}
-	return mover.method(), nil
+	return nil
 }
