@@ -31,7 +31,12 @@ var loadModules = []string{"kvm_amd", "wireguard"}
 // of guests, which maps the neighbours of a page too. By the newer one a guest's boot
 // leaves the guest seven times as often for a page that is not mapped yet, and the
 // emulator begins anew to look up memory and code each time: it takes half as long again.
-var parameters = map[string]string{"kvm": "tdp_mmu=0"}
+//
+// KVM gives guests the frequency of the TSC that Linux knew when it was loaded. A second
+// later Linux has measured it again, and where the two differ by more than 250 ppm KVM finds
+// that it would have to scale the guests' TSC, which this processor can't: then it counts
+// from 0 whenever it sets one of their timers, which so never rings in time.
+var parameters = map[string]string{"kvm": "tdp_mmu=0 tsc_tolerance_ppm=100000"}
 
 // Names in the entry of a machine.
 const (
