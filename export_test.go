@@ -40,9 +40,9 @@ func RestoredTAPs(version string, nics []firecracker.NetworkInterface) (taps map
 	config := &vmconfig.Config{NetworkInterfaces: nics}
 	l := &launch{vm: &VM{config: config}, binary: image.Binary{Version: v}}
 	taps = map[string]string{}
-	for n, i := range config.MadeInterfaces() {
+	for _, i := range config.MadeInterfaces() {
 		id := nics[i].IfaceID
-		taps[id] = l.insideTAP(n, &snapshot.Interface{ID: id, HostDevice: "was-" + id})
+		taps[id] = l.insideTAP(&snapshot.Interface{ID: id, HostDevice: "was-" + id})
 	}
 	return taps, l.overrides(), err
 }

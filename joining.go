@@ -29,14 +29,10 @@ func (l *launch) join(ctx context.Context) error {
 
 // addTAPs makes the TAPs in the guest's own namespace.
 func (l *launch) addTAPs() error {
-	owner := 0
-	if j := l.plan.files.Jail; j != nil {
-		owner = j.UID
-	}
-	for n, i := range l.plan.config.MadeInterfaces() {
+	for _, i := range l.plan.config.MadeInterfaces() {
 		stored, err := l.restore.storedInterface(l.plan.config.NetworkInterfaces[i].IfaceID)
 		if err == nil {
-			err = l.netns.AddTAP(l.insideTAP(n, stored), owner)
+			err = l.netns.AddTAP(l.insideTAP(stored), l.tapOwner())
 		}
 		if err != nil {
 			return err

@@ -53,16 +53,13 @@ func (l *launch) attachNetwork(ctx context.Context) error {
 		return err
 	}
 	taps := make([]hostnet.TAP, 0, len(made))
-	for n, i := range made {
+	for _, i := range made {
 		nic := &config.NetworkInterfaces[i]
-		request := hostnet.Request{VM: v.ID(), Iface: nic.IfaceID, MAC: nic.GuestMAC, Egress: settings.Egress}
-		if j := l.plan.files.Jail; j != nil {
-			request.Owner = j.UID
-		}
+		request := hostnet.Request{VM: v.ID(), Iface: nic.IfaceID, MAC: nic.GuestMAC, Owner: l.tapOwner(), Egress: settings.Egress}
 		if i == made[0] {
 			request.Forwards = settings.Forwards
 		}
-		tap, err := l.attach(ctx, source, request, n, nic)
+		tap, err := l.attach(ctx, source, request, nic)
 		if err != nil {
 			return err
 		}
@@ -80,12 +77,21 @@ func (l *launch) attachNetwork(ctx context.Context) error {
 	return nil
 }
 
-// attach makes the TAP of the nth interface.
+// tapOwner is the user who opens the TAPs that are made: 0 without a jail, see
+// [hostnet.Request].
+func (l *launch) tapOwner() int {
+	if j := l.plan.files.Jail; j != nil {
+		return j.UID
+	}
+	return 0
+}
+
+// attach makes the TAP of an interface.
 func (l *launch) attach(
-	ctx context.Context, source func(context.Context, hostnet.Request) (*hostnet.TAP, error), r hostnet.Request, n int, nic *firecracker.NetworkInterface,
+	ctx context.Context, source func(context.Context, hostnet.Request) (*hostnet.TAP, error), r hostnet.Request, nic *firecracker.NetworkInterface,
 ) (*hostnet.TAP, error) {
 	var err error
-	if r.Inside, err = l.inside(n, nic); err != nil {
+	if r.Inside, err = l.inside(nic); err != nil {
 		return nil, err
 	}
 	if r.Inside != nil {

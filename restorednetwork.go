@@ -10,10 +10,10 @@ import (
 	"github.com/smartvm/smartvm/snapshot"
 )
 
-// inside says of the nth interface how the guest of a snapshot knows itself and its gateway: it goes on with
+// inside says how the guest of a snapshot knows itself and its gateway: it goes on with
 // the addresses that it had, in a network namespace of its own, whoever else has them as
 // well. Nil for a guest that boots, which is told what its addresses are.
-func (l *launch) inside(n int, nic *firecracker.NetworkInterface) (*hostnet.Inside, error) {
+func (l *launch) inside(nic *firecracker.NetworkInterface) (*hostnet.Inside, error) {
 	if l.restore == nil {
 		return nil, nil //nolint:nilnil // see above
 	}
@@ -21,10 +21,7 @@ func (l *launch) inside(n int, nic *firecracker.NetworkInterface) (*hostnet.Insi
 	if err != nil {
 		return nil, err
 	}
-	if err := l.ownNetwork(); err != nil {
-		return nil, err
-	}
-	in := &hostnet.Inside{Namespace: l.netns, TAP: l.insideTAP(n, stored), MAC: stored.GuestMAC, GatewayMAC: stored.GatewayMAC}
+	in := &hostnet.Inside{Namespace: l.netns, TAP: l.insideTAP(stored), MAC: stored.GuestMAC, GatewayMAC: stored.GatewayMAC}
 	prefix, err := netip.ParsePrefix(stored.GuestAddress)
 	gateway, gatewayErr := netip.ParseAddr(stored.Gateway)
 	if err := errors.Join(err, gatewayErr); err != nil {
@@ -40,16 +37,8 @@ func (l *launch) inside(n int, nic *firecracker.NetworkInterface) (*hostnet.Insi
 // overridesTAPs is the release since which a load can name other TAPs than its snapshot.
 var overridesTAPs = firecracker.Version{Major: 1, Minor: 12}
 
-// insideTAP names the TAP of the nth interface in a guest's own namespace: as the spare one
-// has it, unless Firecracker will look for the name in the snapshot.
-func (l *launch) insideTAP(n int, stored *snapshot.Interface) string {
-	if l.binary.Version.Compare(overridesTAPs) < 0 {
-		return stored.HostDevice
-	}
-	return spareTAP(n)
-}
-
-// overrides tells Firecracker the names of the TAPs that are not those of the snapshot.
+// overrides tells Firecracker the TAPs of a guest's own namespace, which are named as those
+// of the spare one. Nil where it will look for the names in the snapshot.
 func (l *launch) overrides() (overrides []firecracker.NetworkOverride) {
 	if l.binary.Version.Compare(overridesTAPs) < 0 {
 		return nil
@@ -59,6 +48,16 @@ func (l *launch) overrides() (overrides []firecracker.NetworkOverride) {
 		overrides = append(overrides, firecracker.NetworkOverride{IfaceID: given.NetworkInterfaces[i].IfaceID, HostDevName: spareTAP(n)})
 	}
 	return overrides
+}
+
+// insideTAP is the TAP that Firecracker will look for.
+func (l *launch) insideTAP(stored *snapshot.Interface) string {
+	for _, o := range l.overrides() {
+		if o.IfaceID == stored.ID {
+			return o.HostDevName
+		}
+	}
+	return stored.HostDevice
 }
 
 // ownNetwork makes the network namespace of a guest that keeps the addresses that it has.

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/errcode"

@@ -46,18 +46,8 @@ func (n *Namespace) AddTAP(name string, owner int) error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	was, there := n.spare[name]
-	switch {
-	case there && was == owner:
-		return nil
-	case there:
-		if err := n.kernel.OwnTAP(name, owner); err != nil {
-			return err
-		}
-	default:
-		if err := n.kernel.AddTAP(name, owner); err != nil {
-			return err
-		}
+	if err := n.provide(name, owner); err != nil {
+		return err
 	}
 	n.spare[name] = owner
 	return nil
@@ -67,9 +57,22 @@ func (n *Namespace) AddTAP(name string, owner int) error {
 func (n *Namespace) useTAP(name string, owner int) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if was, there := n.spare[name]; there && was == owner {
-		delete(n.spare, name)
+	if err := n.provide(name, owner); err != nil {
+		return err
+	}
+	delete(n.spare, name)
+	return nil
+}
+
+// provide makes a TAP of that owner, or out of a spare one. The caller holds mu.
+func (n *Namespace) provide(name string, owner int) error {
+	was, there := n.spare[name]
+	switch {
+	case !there:
+		return n.kernel.AddTAP(name, owner)
+	case was != owner:
+		return n.kernel.OwnTAP(name, owner)
+	default:
 		return nil
 	}
-	return n.kernel.AddTAP(name, owner)
 }

@@ -61,19 +61,17 @@ func (s *Store) Use(ctx context.Context, p Pin, id string) error {
 func (p Pin) write(dir *os.Root) error {
 	uses := filepath.Join(p.Snapshot, usesName)
 	name := filepath.Join(uses, filepath.Base(p.Path))
-	const fresh = os.O_WRONLY | os.O_CREATE | os.O_EXCL
-	f, err := dir.OpenFile(name, fresh, 0o600)
+	create := func() (*os.File, error) { return dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) }
+	f, err := create()
+	inTheWay := err
 	switch {
-	case errors.Is(err, fs.ErrNotExist): // it is the first
-		if err := dir.Mkdir(uses, 0o700); err != nil {
-			return noSpace(err)
-		}
-		f, err = dir.OpenFile(name, fresh, 0o600)
-	case errors.Is(err, fs.ErrExist):
-		if err := dir.Remove(name); err != nil {
-			return err
-		}
-		f, err = dir.OpenFile(name, fresh, 0o600)
+	case errors.Is(inTheWay, fs.ErrNotExist): // it is the first
+		err = dir.Mkdir(uses, 0o700)
+	case errors.Is(inTheWay, fs.ErrExist):
+		err = dir.Remove(name)
+	}
+	if inTheWay != nil && err == nil {
+		f, err = create()
 	}
 	if err != nil {
 		return noSpace(err)

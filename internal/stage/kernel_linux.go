@@ -29,12 +29,18 @@ func openSource(name string) (*source, error) {
 	if kind != unix.S_IFREG && kind != unix.S_IFBLK {
 		return nil, errors.Join(errNotAnImage, unix.Close(fd))
 	}
-	return &source{name: name, file: os.NewFile(uintptr(fd), name), device: kind == unix.S_IFBLK}, nil
+	in := &source{name: name, file: os.NewFile(uintptr(fd), name), device: kind == unix.S_IFBLK}
+	in.memory = !in.device && onTmpfs(in.file) // the node of a device lies in a tmpfs, its data does not
+	return in, nil
 }
+
+// canShare reports whether there may be a reflink of the source. To find out by trying
+// takes longer than to copy a small disk.
+func (s *source) canShare() bool { return !s.device && !s.memory }
 
 // reflink makes out share all blocks of the source.
 func (s *source) reflink(out *os.File) error {
-	if s.neverShared() {
+	if !s.canShare() {
 		return unix.EOPNOTSUPP
 	}
 	return unix.IoctlFileClone(int(out.Fd()), int(s.file.Fd()))
@@ -43,6 +49,9 @@ func (s *source) reflink(out *os.File) error {
 // cloneInto makes a reflink of the source on the file system of dir, in a file
 // without a name. Where there is no such file, Copy tries a reflink once more.
 func (s *source) cloneInto(dir *os.Root) (*os.File, error) {
+	if !s.canShare() {
+		return nil, unix.EOPNOTSUPP
+	}
 	d, err := dir.Open(".")
 	if err != nil {
 		return nil, err

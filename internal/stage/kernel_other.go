@@ -25,8 +25,6 @@ func nextData(*os.File, int64) (start int64, more bool, err error) {
 
 func nextHole(*os.File, int64) (int64, error) { return 0, errors.ErrUnsupported }
 
-func onTmpfs(*os.File) bool { return false }
-
 func allocated(*os.File) (int64, error) { return 0, errors.ErrUnsupported }
 
 func roomOf(*os.Root) (room, error) { return room{}, errors.ErrUnsupported }

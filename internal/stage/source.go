@@ -17,6 +17,7 @@ type source struct {
 	name   string // as the caller gave it
 	file   *os.File
 	device bool // a block device, which has no holes
+	memory bool // a file in a tmpfs, which has no reflinks
 }
 
 // extent is a run of bytes that holds data.
@@ -25,10 +26,6 @@ type extent struct{ offset, length int64 }
 func (s *source) close() {
 	_ = s.file.Close() // opened for reading: nothing can be lost, and a second close is harmless
 }
-
-// neverShared reports whether the source lies where there are no reflinks: to try one for
-// each copy would be a part of what a small disk takes.
-func (s *source) neverShared() bool { return s.device || onTmpfs(s.file) }
 
 // size also knows the size of a block device, for which stat says 0. It moves
 // the offset of the file.
@@ -39,7 +36,7 @@ func (s *source) size() (int64, error) { return s.file.Seek(0, io.SeekEnd) }
 // holes, and leave out what a compressing file system has saved. In a tmpfs they
 // are, and spare a search for holes that looks at every page.
 func (s *source) dataSize() (int64, error) {
-	if !s.device && onTmpfs(s.file) { // the node of a device lies in a tmpfs, its data does not
+	if s.memory {
 		return allocated(s.file)
 	}
 	size, err := s.size()

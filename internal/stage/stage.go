@@ -87,11 +87,7 @@ func (s *Space) Choose(src string, dirs []*os.Root) (*Place, error) {
 }
 
 func (s *Space) choose(in *source, dirs []*os.Root) (*Place, error) {
-	reflinks := dirs
-	if in.neverShared() {
-		reflinks = nil
-	}
-	for _, dir := range reflinks {
+	for _, dir := range dirs {
 		clone, err := in.cloneInto(dir)
 		if err != nil {
 			continue
