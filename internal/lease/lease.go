@@ -11,6 +11,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -65,12 +66,15 @@ type Desk struct {
 	// can change that.
 	Dir string
 
+	turn    sync.Mutex             // held by whoever takes: a goroutine waits more cheaply than its thread
 	checked atomic.Pointer[string] // its path without links
 }
 
 // Take leases the first free one of names. record writes the lease down before it calls
 // the effect, as ledger.Make does.
 func (d *Desk) Take(what, holder string, names iter.Seq[string], record func(l *Lease, effect func() error) error) (*Lease, error) {
+	d.turn.Lock()
+	defer d.turn.Unlock()
 	dir, unlock, err := d.open()
 	if err != nil {
 		return nil, err
@@ -139,5 +143,9 @@ func lock(dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, errors.Join(os.NewSyscallError("flock", err), f.Close())
 	}
-	return func() { _ = f.Close() }, nil
+	return func() {
+		// Closing alone would leave it with a process that is being started, see filelock.Close.
+		_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
+		_ = f.Close()
+	}, nil
 }
