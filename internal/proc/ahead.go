@@ -10,6 +10,7 @@ type Ahead struct {
 	work   chan func() error
 	done   chan error // what became of the work
 	ended  chan error
+	brief  bool // whether the thread ends with the work, valid once there is some
 	spent  bool
 	closed bool
 }
@@ -22,7 +23,8 @@ var errElsewhere = errors.New("the thread is in other namespaces than its caller
 // a control group or not. It takes effect by [Spec.Ahead]; whatever becomes of it, it has
 // to be closed. That is best done when nobody waits for the process any more: until then
 // the thread keeps the namespaces that it has made, and a process that leaves them, as
-// Firecracker's jailer does, need not wait until the kernel has taken them apart.
+// Firecracker's jailer does, need not wait until the kernel has taken them apart. With
+// [Spec.Closed] it ends by itself once the process is there.
 func GoAhead(ready func() error, restricted, cgroup bool) *Ahead {
 	a := &Ahead{work: make(chan func() error), done: make(chan error, 1), ended: make(chan error, 1)}
 	a.ready = func() error {
@@ -46,7 +48,9 @@ func GoAhead(ready func() error, restricted, cgroup bool) *Ahead {
 			err = work()
 		}
 		a.done <- err
-		<-a.work
+		if !a.brief {
+			<-a.work
+		}
 		return nil
 	}, a.ended)
 	return a
@@ -55,17 +59,21 @@ func GoAhead(ready func() error, restricted, cgroup bool) *Ahead {
 // Fresh reports whether the thread has started nothing yet. There is none in nil.
 func (a *Ahead) Fresh() bool { return a != nil && !a.spent && !a.closed }
 
-// do does the work on the thread.
-func (a *Ahead) do(work func() error) error {
+// do does the work on the thread, which ends with it if it is brief.
+func (a *Ahead) do(work func() error, brief bool) error {
 	if !a.Fresh() {
 		return errors.New("the thread has done its work already")
 	}
-	a.spent = true
+	a.spent, a.brief = true, brief
 	a.work <- work
 	select {
 	case err := <-a.done:
 		return err
-	case err := <-a.ended: // by a panic
+	case err := <-a.ended: // by a panic, or after brief work
+		select {
+		case err = <-a.done:
+		default:
+		}
 		return err
 	}
 }

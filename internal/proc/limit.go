@@ -11,6 +11,17 @@ import (
 	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
+// Limit is a resource that a process may have so much of (setrlimit(2)), such as
+// unix.RLIMIT_NOFILE.
+type Limit struct {
+	Resource int
+	Max      uint64
+}
+
+func (l Limit) set(pid int) error {
+	return os.NewSyscallError("prlimit", unix.Prlimit(pid, l.Resource, &unix.Rlimit{Cur: l.Max, Max: l.Max}, nil))
+}
+
 // AllowFileSize lets the process write files of so many bytes, if it has a limit that is
 // lower (RLIMIT_FSIZE of setrlimit(2)). To raise one takes CAP_SYS_RESOURCE.
 func (p *Process) AllowFileSize(size uint64) error {
@@ -21,11 +32,10 @@ func (p *Process) AllowFileSize(size uint64) error {
 		if err != nil || !limited || limit >= size {
 			return err
 		}
-		err = unix.Prlimit(p.id.PID, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: size, Max: size}, nil)
-		if errors.Is(err, unix.ESRCH) {
+		if err = (Limit{unix.RLIMIT_FSIZE, size}).set(p.id.PID); errors.Is(err, unix.ESRCH) {
 			return errGone
 		}
-		return os.NewSyscallError("prlimit", err)
+		return err
 	})
 }
 

@@ -66,7 +66,7 @@ func TestThreadThatIsNotNeededEnds(t *testing.T) {
 	<-began
 	a.Close()
 	a.Close()
-	if err := a.do(func() error { return nil }); err == nil {
+	if err := a.do(func() error { return nil }, false); err == nil {
 		t.Error("it does work after its end")
 	}
 	(*Ahead)(nil).Close()

@@ -7,7 +7,6 @@ import (
 	"os"
 	"runtime"
 	"sync"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -32,8 +31,8 @@ type Process struct {
 }
 
 // Spec says what to start. Nothing is inherited: no environment, and of the open
-// files only the three that are given (and what the rest of this program may
-// have opened without O_CLOEXEC).
+// files only the three that are given (and, unless it is Closed, what the rest of this
+// program may have opened without O_CLOEXEC).
 type Spec struct {
 	Path                  string   // of the program
 	Args                  []string // without the program's name
@@ -49,6 +48,15 @@ type Spec struct {
 	// nothing else but is where the caller's is: what it does to the thread, such as
 	// entering namespaces, is inherited.
 	Isolate func() error
+	// User is whom the process runs as, in no other group; nil means as we do. It takes
+	// CAP_SETUID and CAP_SETGID.
+	User *User
+	// Limits are those of a User. They are set as soon as the process is there, which may
+	// have taken its first steps by then. They go with Isolate.
+	Limits []Limit
+	// Closed keeps all open files but the three from the process, however they were opened
+	// (Linux 5.11). It goes with Isolate.
+	Closed bool
 	// Restricted keeps the process for good from what takes no privilege and leads out of
 	// a jail all the same: see filter.go. It goes with Isolate, and takes CAP_SYS_ADMIN.
 	Restricted bool
@@ -70,17 +78,38 @@ type Spec struct {
 	Cgroup *os.File
 }
 
+// User is a user with a group.
+type User struct{ UID, GID int }
+
 // Start starts a process in a session of its own, so that a Ctrl+C in our
 // terminal does not reach it, and watches it.
-func Start(s Spec) (process *Process, err error) {
+func Start(s Spec) (*Process, error) {
 	if s.Isolate == nil && s.TiedTo == nil {
-		return fork(s)
+		born, err := fork(s)
+		if err != nil {
+			return nil, err
+		}
+		return born.raise(s)
+	}
+	if s.TiedTo != nil { // as long as /proc is at hand
+		if err := s.TiedTo.canTie(); err != nil {
+			return nil, err
+		}
 	}
 	ahead := s.Ahead
 	if ahead == nil {
 		ahead = GoAhead(func() error { return nil }, s.Restricted, s.Cgroup != nil)
 		defer ahead.Close()
 	}
+	born, err := forkAhead(s, ahead)
+	if err != nil {
+		return nil, err
+	}
+	return born.raise(s)
+}
+
+// forkAhead forks on a thread that was made ready.
+func forkAhead(s Spec, ahead *Ahead) (born child, err error) {
 	begin := func() (err error) {
 		if s.TiedTo != nil {
 			err = s.TiedTo.tie()
@@ -89,12 +118,12 @@ func Start(s Spec) (process *Process, err error) {
 			err = s.Isolate()
 		}
 		if err == nil {
-			process, err = fork(s)
+			born, err = forkHere(s)
 		}
 		return err
 	}
-	if err = ahead.do(begin); !errors.Is(err, errElsewhere) {
-		return process, err
+	if err = ahead.do(begin, s.Closed); !errors.Is(err, errElsewhere) {
+		return born, err
 	}
 	// Hardly a caller is elsewhere. To hold on to its thread, and to compare what /proc
 	// says, would cost each start a fifth of a millisecond.
@@ -111,51 +140,7 @@ func Start(s Spec) (process *Process, err error) {
 		}
 		return err
 	})
-	return process, err
-}
-
-func fork(s Spec) (*Process, error) {
-	pidfd := -1
-	sys := &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd, Cloneflags: s.Namespaces}
-	if s.Tied {
-		sys.Pdeathsig = unix.SIGKILL
-	}
-	if s.Cgroup != nil {
-		sys.UseCgroupFD, sys.CgroupFD = true, int(s.Cgroup.Fd())
-	}
-	// Not os.StartProcess, which makes a second pidfd for itself.
-	pid, err := syscall.ForkExec(s.Path, append([]string{s.Path}, s.Args...), &syscall.ProcAttr{
-		Dir:   s.Dir,
-		Env:   append([]string{}, s.Env...), // nil would mean ours
-		Files: []uintptr{s.Stdin.Fd(), s.Stdout.Fd(), s.Stderr.Fd()},
-		Sys:   sys,
-	})
-	runtime.KeepAlive(s)
-	if err != nil {
-		return nil, &os.PathError{Op: "fork/exec", Path: s.Path, Err: err}
-	}
-	if pidfd < 0 {
-		return nil, errors.Join(errors.New("this kernel has no pidfd (Linux 5.4 is needed)"), abandon(pid))
-	}
-	id, err := identify(pid, pidfd, hasInodes()) // it can't be recycled: nobody but us reaps it
-	if err != nil {
-		return nil, errors.Join(err, abandon(pid), unix.Close(pidfd))
-	}
-	p, err := watch(id, pidfd, true)
-	if err != nil {
-		return nil, errors.Join(err, abandon(pid))
-	}
-	if s.Restricted {
-		p.filter = 1
-	}
-	return p, nil
-}
-
-// abandon ends a child that can't be watched.
-func abandon(pid int) error {
-	err := unix.Kill(pid, unix.SIGKILL)
-	_ = reap(pid)
-	return os.NewSyscallError("kill", err)
+	return born, err
 }
 
 // Open watches a process that runs already. The error matches fs.ErrNotExist

@@ -11,16 +11,20 @@ import (
 	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
+// canTie refuses a process that nothing could be tied to.
+func (p *Process) canTie() error {
+	return p.Control(func(pidfd int) error {
+		first, err := IsFirst(pidfd)
+		if err == nil && !first {
+			err = fmt.Errorf("tie to %s: it is not the first process of a pid namespace", p.id)
+		}
+		return err
+	})
+}
+
 // tie has what the calling thread starts be in the pid namespace of p, and so end with it.
 func (p *Process) tie() error {
 	return p.Control(func(pidfd int) error {
-		first, err := IsFirst(pidfd)
-		if err != nil {
-			return err
-		}
-		if !first {
-			return fmt.Errorf("tie to %s: it is not the first process of a pid namespace", p.id)
-		}
 		return os.NewSyscallError("setns", unix.Setns(pidfd, unix.CLONE_NEWPID))
 	})
 }
