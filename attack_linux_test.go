@@ -15,10 +15,11 @@ import (
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/image"
 	"github.com/smartvm/smartvm/internal/hosttest"
+	"github.com/smartvm/smartvm/vmconfig"
 )
 
 // These tests play a Firecracker that its guest has taken over, in the jail that smartvm
-// and the real jailer make for it. Every attempt is made a second time as root without a
+// and the real jailer make for it, or smartvm alone for one that is restored. Every attempt is made a second time as root without a
 // jail, where it has to succeed: else it would prove nothing that it fails.
 
 // hostileVersion is set before the program is built: it passes for the Firecracker whose
@@ -96,6 +97,28 @@ func capture(t *testing.T, vm *smartvm.VM) *captive {
 	if err := vm.Start(patient(t)); err != nil {
 		t.Fatal(err, errorsIn(err)[0].Details)
 	}
+	return listen(t, vm)
+}
+
+// recapture restores a VM of this config, whose snapshot the real Firecracker takes, with
+// the hostile one.
+func (s *site) recapture(id string, config vmconfig.Config) *captive {
+	s.t.Helper()
+	genuine := *s
+	genuine.opts.FirecrackerPath = hosttest.Firecracker(s.t)
+	genuine.Manager = genuine.another()
+	vm := genuine.bootConfig(config)
+	_, err := vm.Snapshot(patient(s.t), id, smartvm.SnapshotOptions{})
+	must(s.t, err)
+	must(s.t, vm.Cleanup(patient(s.t)))
+	restored, err := s.Restore(patient(s.t), id, smartvm.RestoreOptions{ID: id})
+	must(s.t, err)
+	return listen(s.t, restored)
+}
+
+// listen hears what a VM answers.
+func listen(t *testing.T, vm *smartvm.VM) *captive {
+	t.Helper()
 	out, err := vm.OpenConsole(patient(t), smartvm.ConsoleOptions{Follow: true})
 	must(t, err)
 	t.Cleanup(func() { _ = out.Close() })
@@ -219,6 +242,9 @@ func (s *site) uid(vm *smartvm.VM) int {
 // root is the directory that is the VM's whole world.
 func (s *site) root(vm *smartvm.VM) string {
 	s.t.Helper()
+	if restored := filepath.Join(vm.Dir(), "jail"); exists(filepath.Join(restored, "dev")) {
+		return restored
+	}
 	paths, err := filepath.Glob(filepath.Join(vm.Dir(), "jail", "*", vm.ID(), "root"))
 	must(s.t, err)
 	if len(paths) != 1 {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/smartvm/smartvm"
 	"github.com/smartvm/smartvm/firecracker"
+	"github.com/smartvm/smartvm/internal/hello"
 	"github.com/smartvm/smartvm/vmconfig"
 )
 
@@ -111,25 +112,36 @@ func TestLinkToAVsockGoesWhateverItLeadsTo(t *testing.T) {
 }
 
 func TestConfinedFirecrackerCannotReplaceWhatSmartvmReads(t *testing.T) {
-	s := hostileSite(t, smartvm.Options{})
-	config := s.config()
-	config.Metrics = &firecracker.Metrics{MetricsPath: filepath.Join(s.files, "metrics")}
-	in := capture(t, s.create("captive", config))
-	for _, path := range []string{"/log", "/metrics", "/kernel"} {
-		in.want("EACCES", "rename %s /moved", path)
-		in.want("EACCES|EPERM", "link /firecracker %s-new", path)
-		in.want("EEXIST|EACCES", "symlink /etc/passwd %s", path)
+	for _, w := range ways {
+		t.Run(w.name, func(t *testing.T) {
+			s := hostileSite(t, smartvm.Options{})
+			config := s.config(hello.Stay)
+			config.Metrics = &firecracker.Metrics{MetricsPath: filepath.Join(s.files, "metrics")}
+			in := w.begin(s, "captive", config)
+			for _, path := range w.needed {
+				in.want("EACCES", "rename %s /moved", path)
+				in.want("EACCES|EPERM|EXDEV", "link /firecracker %s-new", path)
+				in.want("EEXIST|EACCES", "symlink /etc/passwd %s", path)
+			}
+			must(t, in.Cleanup(patient(t)))
+		})
 	}
-	must(t, in.Cleanup(patient(t)))
 }
 
 // What the guest makes Firecracker write, and what it writes itself, ends.
 func TestConfinedFirecrackerFillsNeitherDiskNorMemory(t *testing.T) {
+	for _, w := range ways {
+		t.Run(w.name, func(t *testing.T) { fillsNothing(t, w) })
+	}
+}
+
+func fillsNothing(t *testing.T, w way) {
+	t.Helper()
 	const limit = 1 << 20
 	s := hostileSite(t, smartvm.Options{ConsoleLimit: limit})
-	config := s.config()
+	config := s.config(hello.Stay)
 	config.Drives = []vmconfig.Drive{{Drive: firecracker.Drive{DriveID: "disk", PathOnHost: s.image("disk", "disk", 1<<20)}}}
-	in := capture(t, s.create("captive", config))
+	in := w.begin(s, "captive", config)
 	for _, where := range []string{"/log", "fd:2", "/drive/disk"} {
 		in.want("EFBIG", "flood %s 100", where)
 	}
@@ -193,7 +205,7 @@ func TestLargerDriveThatIsGivenLaterMayBeWrittenOrIsRefused(t *testing.T) {
 
 // What a hostile Firecracker starts ends with it, whoever ends it.
 func TestNoProcessOutlivesItsFirecracker(t *testing.T) {
-	ways := map[string]func(s *site, in *captive){
+	ends := map[string]func(s *site, in *captive){
 		"clean-up": func(_ *site, in *captive) { must(in.t, in.Cleanup(patient(in.t))) },
 		"stop": func(_ *site, in *captive) {
 			must(in.t, in.Stop(patient(in.t), smartvm.StopOptions{Grace: never, TermGrace: never}))
@@ -201,10 +213,11 @@ func TestNoProcessOutlivesItsFirecracker(t *testing.T) {
 		"kill -9":     func(s *site, in *captive) { must(in.t, unix.Kill(s.pid(in.VM), unix.SIGKILL)) },
 		"its own end": func(_ *site, in *captive) { must(in.t, in.WriteConsole(patient(in.t), []byte("999 exit 0\n"))) },
 	}
-	for name, end := range ways {
-		t.Run(name, func(t *testing.T) {
+	test := func(w way, end func(*site, *captive)) func(*testing.T) {
+		return func(t *testing.T) {
+			t.Helper()
 			s := hostileSite(t, smartvm.Options{})
-			in := capture(t, s.create("captive", s.config()))
+			in := w.begin(s, "captive", s.config(hello.Stay))
 			uid := s.uid(in.VM)
 			for range 3 {
 				in.want("ok", "spawn /none")
@@ -216,7 +229,12 @@ func TestNoProcessOutlivesItsFirecracker(t *testing.T) {
 			// The kernel ends the others before it tells that the first has ended.
 			wantNobody(t, uid)
 			must(t, in.Cleanup(patient(t)))
-		})
+		}
+	}
+	for name, end := range ends {
+		for _, w := range ways {
+			t.Run(w.name+", "+name, test(w, end))
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package smartvm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/smartvm/smartvm/errcode"
@@ -18,9 +20,10 @@ import (
 )
 
 // JailOptions say how the Firecracker processes of a [Manager] are confined. In a
-// jail each runs under Firecracker's jailer: as a user of its own without any
-// capability, in a mount namespace in which there is nothing but its own files, which
-// keep their owners on the host.
+// jail each runs as a user of its own without any capability, in a mount namespace in
+// which there is nothing but its own files, which keep their owners on the host.
+// Firecracker's jailer makes the jail of a VM that boots. That of a VM that is restored
+// is the same, but made without the jailer, which takes half as long as a restore.
 type JailOptions struct {
 	// Off runs Firecracker as this process's user, with all that he may do. Default: a
 	// jail for every VM where this process is root, whom the jailer needs, and none
@@ -92,8 +95,11 @@ func (p *plan) checkJail() []errcode.Detail {
 
 // newJail returns the jail that the VM will have, without a user yet; nil without one.
 func (l *launch) newJail() *jail.Jail {
-	if l.jailer == "" {
+	switch {
+	case l.jailer == "":
 		return nil
+	case l.restore != nil:
+		return &jail.Jail{Root: filepath.Join(l.vm.Dir(), jailName)}
 	}
 	return jail.New(filepath.Join(l.vm.Dir(), jailName), l.binary.Path, l.vm.ID(), 0)
 }
@@ -148,6 +154,7 @@ func (l *launch) enterJail(ctx context.Context, files *jail.Table) (entrance *ja
 	}
 	for _, f := range files.Files {
 		switch {
+		case l.early() && l.stages(f):
 		case f.Access&(jail.Read|jail.Write) != 0:
 			err = entrance.Bring(ctx, f)
 		case f.Access&jail.Beside != 0:
@@ -158,6 +165,75 @@ func (l *launch) enterJail(ctx context.Context, files *jail.Table) (entrance *ja
 		}
 	}
 	return entrance, nil
+}
+
+// stages reports whether the VM gets a copy of a file.
+func (l *launch) stages(f jail.File) bool {
+	return slices.ContainsFunc(l.plan.stage, func(job stageJob) bool { return driveRole(job.id) == f.Role })
+}
+
+// bringCopies lets the copies of drives into the jail of a Firecracker that has started
+// without them.
+func (l *launch) bringCopies(ctx context.Context) error {
+	var copies []jail.File
+	for _, f := range l.plan.files.Files {
+		if l.stages(f) {
+			copies = append(copies, f)
+		}
+	}
+	return l.vm.admit(ctx, l.plan.files.Jail, l.process, copies...)
+}
+
+// enclosed reports whether Firecracker gets into its jail without the jailer. A restore can
+// do that: what the jailer sets before Firecracker's first step, such as limits, it needs
+// no sooner than its guest goes on.
+func (l *launch) enclosed() bool { return l.restore != nil && l.plan.files.Jail != nil }
+
+// viaJailer reports whether the jailer brings it there.
+func (l *launch) viaJailer() bool { return l.restore == nil && l.plan.files.Jail != nil }
+
+// goAhead makes the thread ready that will start Firecracker in a jail.
+func (l *launch) goAhead() *proc.Ahead {
+	m := l.vm.manager
+	unshare := func() error { return jail.Unshare(&m.void) }
+	if l.enclosed() {
+		unshare = func() error { return m.bare.Unshare(&m.void) }
+	}
+	return proc.GoAhead(unshare, true, l.plan.config.Limits != nil)
+}
+
+// jailLimits are what the VM's config says of its jail, and what follows from its files.
+func (l *launch) jailLimits(files *jail.Table) (limits jail.Limits) {
+	if c := l.plan.config.Jail; c != nil {
+		limits = jail.Limits{NetNS: c.NetNS, Files: c.MaxOpenFiles, FileSize: int64(c.MaxFileSize)}
+	}
+	limits.FileSize = cmp.Or(limits.FileSize, l.fileSize(files))
+	return limits
+}
+
+// runEnclosed starts Firecracker in a jail without the jailer. All VMs of one snapshot,
+// which share its memory, have the same copy of it.
+func (l *launch) runEnclosed(role string, j *jail.Jail, entrance *jail.Entrance, limits jail.Limits, args []string, spec proc.Spec) (*proc.Process, error) {
+	program, err := l.vm.manager.bare.Program(l.binary.Path, l.restore.manifest.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = program.Return() }()
+	if err := entrance.Furnish(program); err != nil {
+		return nil, err
+	}
+	if limits.NetNS != "" {
+		ns, err := os.Open(limits.NetNS)
+		if err != nil {
+			return nil, err
+		}
+		defer ns.Close()
+		entrance.Network = ns
+	}
+	spec.Isolate, spec.Ahead = entrance.Enclose, l.ahead
+	spec.Path, spec.Args, spec.Dir = "/"+program.Name(), append([]string{"--id", l.vm.ID()}, args...), "/"
+	spec.User, spec.Limits, spec.Closed = &proc.User{UID: j.UID, GID: j.GID}, limits.List(), true
+	return startRecorded(l.ledger, role, spec)
 }
 
 // jailError tells which file could not enter.
@@ -224,32 +300,37 @@ func (v *VM) letIn(ctx context.Context, role, host string, access jail.Access) (
 	if err != nil {
 		return f, &Error{Code: errcode.InvalidConfig, Op: "resolve path", Subject: string(v.id), Err: err}
 	}
-	if files.Jail != nil {
-		return f, v.admit(ctx, files.Jail, f)
+	if files.Jail == nil {
+		return f, files.Link(f)
 	}
-	return f, files.Link(f)
-}
-
-// admit lets a file into the jail of a VM that runs.
-func (v *VM) admit(ctx context.Context, j *jail.Jail, f jail.File) error {
 	v.mu.Lock()
 	process := v.process
 	v.mu.Unlock()
-	entrance, err := j.Enter(&v.manager.space)
-	if err != nil {
-		return jailError(f, err)
-	}
-	defer func() { _ = entrance.Close() }()
-	if err := entrance.Bring(ctx, f); err != nil {
-		return jailError(f, err)
-	}
 	if f.Access&jail.Write != 0 {
 		if err := v.allowFileSize(process, f.Host); err != nil {
-			return err
+			return f, err
+		}
+	}
+	return f, v.admit(ctx, files.Jail, process, f)
+}
+
+// admit lets files into the jail of a Firecracker that runs.
+func (v *VM) admit(ctx context.Context, j *jail.Jail, process *proc.Process, files ...jail.File) error {
+	if len(files) == 0 {
+		return nil
+	}
+	entrance, err := j.Enter(&v.manager.space)
+	if err != nil {
+		return jailError(files[0], err)
+	}
+	defer func() { _ = entrance.Close() }()
+	for _, f := range files {
+		if err := entrance.Bring(ctx, f); err != nil {
+			return jailError(f, err)
 		}
 	}
 	if err := proc.OnThread(func() error { return process.Control(entrance.Join) }); err != nil {
-		return jailError(f, err)
+		return jailError(files[0], err)
 	}
 	return nil
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,6 +20,7 @@ import (
 	"github.com/smartvm/smartvm/internal/hello"
 	"github.com/smartvm/smartvm/internal/hosttest"
 	"github.com/smartvm/smartvm/internal/nettest"
+	"github.com/smartvm/smartvm/internal/proc"
 	"github.com/smartvm/smartvm/vmconfig"
 )
 
@@ -227,4 +230,122 @@ func TestLeaseOfAUserGoesWithItsVM(t *testing.T) {
 	if names, err := os.ReadDir(usersIn(s.data)); err != nil || len(names) != 0 {
 		t.Errorf("after the clean-up there are %v, %v", names, err)
 	}
+}
+
+// confinement is what the kernel tells of a process that is not about who it is.
+func confinement(t *testing.T, pid int) string {
+	t.Helper()
+	var all strings.Builder
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	must(t, err)
+	for line := range strings.Lines(string(status)) {
+		switch key, value, _ := strings.Cut(line, ":"); key {
+		case "Umask", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Seccomp_filters":
+			all.WriteString(line)
+		case "NSpid":
+			fmt.Fprintln(&all, key, strings.Fields(value)[1:])
+		}
+	}
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
+	must(t, err)
+	all.Write(limits)
+	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	must(t, err)
+	fmt.Fprintf(&all, "environment %q\n", environ)
+	for _, kind := range []string{"mnt", "pid", "ipc", "uts", "net", "user", "cgroup"} {
+		fmt.Fprintln(&all, kind, "is ours:", namespace(t, pid, kind) == namespace(t, os.Getpid(), kind))
+	}
+	for _, path := range []string{"", "dev", "dev/kvm", "dev/net", "dev/net/tun", "dev/urandom"} {
+		var st unix.Stat_t
+		must(t, unix.Stat(fmt.Sprintf("/proc/%d/root/%s", pid, path), &st))
+		fmt.Fprintf(&all, "/%s: type %o, device %x\n", path, st.Mode&unix.S_IFMT, st.Rdev)
+	}
+	return all.String()
+}
+
+// A VM gets into its jail by Firecracker's jailer when it boots and without it when it is
+// restored. The kernel tells the same of both.
+func TestRestoredVMIsConfinedAsOneThatBooted(t *testing.T) {
+	s := jailedSite(t, smartvm.JailOptions{})
+	config := s.config(hello.Stay)
+	config.Jail = &vmconfig.Jail{MaxOpenFiles: 100, MaxFileSize: 64 << 20}
+	booted := s.bootConfig(config)
+	_, err := booted.Snapshot(patient(t), "warm", smartvm.SnapshotOptions{})
+	must(t, err)
+	restored, err := s.Restore(patient(t), "warm", smartvm.RestoreOptions{})
+	must(t, err)
+	if a, b := confinement(t, s.pid(booted)), confinement(t, s.pid(restored)); a != b {
+		t.Errorf("booted:\n%s\nrestored:\n%s", a, b)
+	}
+	if a, b := s.uid(booted), s.uid(restored); a == b {
+		t.Errorf("both are user %d", a)
+	}
+	verdicts := func(vm *smartvm.VM) map[string]smartvm.SecurityStatus {
+		security, err := vm.Security(patient(t))
+		must(t, err)
+		all := map[string]smartvm.SecurityStatus{}
+		for _, v := range security.Verdicts {
+			all[v.Item] = v.Status
+		}
+		return all
+	}
+	if a, b := verdicts(booted), verdicts(restored); !maps.Equal(a, b) {
+		t.Errorf("booted: %v\nrestored: %v", a, b)
+	}
+}
+
+// Clones share the memory of their snapshot, and the pages of their program. With others
+// they share neither.
+func TestOnlyVMsOfOneSnapshotShareAProgram(t *testing.T) {
+	s := jailedSite(t, smartvm.JailOptions{})
+	program := func(vm *smartvm.VM) string {
+		var st unix.Stat_t
+		must(t, unix.Stat(fmt.Sprintf("/proc/%d/exe", s.pid(vm)), &st))
+		return fmt.Sprintf("%d:%d", st.Dev, st.Ino)
+	}
+	origin := s.boot(hello.Stay)
+	all := map[string][]string{program(origin): {"origin"}}
+	for _, name := range []string{"one", "two"} {
+		_, err := origin.Snapshot(patient(t), name, smartvm.SnapshotOptions{})
+		must(t, err)
+		clones, err := s.Clone(patient(t), name, 3, smartvm.CloneOptions{})
+		must(t, err)
+		for _, vm := range clones {
+			all[program(vm)] = append(all[program(vm)], name)
+		}
+	}
+	var st unix.Stat_t
+	must(t, unix.Stat(s.opts.FirecrackerPath, &st))
+	if _, host := all[fmt.Sprintf("%d:%d", st.Dev, st.Ino)]; host || len(all) != 3 {
+		t.Errorf("programs and who has them: %v", all)
+	}
+	for _, who := range all {
+		if len(slices.Compact(who)) != 1 {
+			t.Errorf("%v share a program", who)
+		}
+	}
+}
+
+func TestRestoredVMRunsInTheNetworkNamespaceOfItsConfig(t *testing.T) {
+	s := jailedSite(t, smartvm.JailOptions{})
+	ns := newNetwork(t)
+	config := s.config(hello.Stay)
+	config.Jail = &vmconfig.Jail{NetNS: fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.Fd())}
+	origin := s.bootConfig(config)
+	_, err := origin.Snapshot(patient(t), "warm", smartvm.SnapshotOptions{})
+	must(t, err)
+	restored, err := s.Restore(patient(t), "warm", smartvm.RestoreOptions{})
+	must(t, err)
+	if a, b := namespace(t, s.pid(origin), "net"), namespace(t, s.pid(restored), "net"); a != b || a == namespace(t, os.Getpid(), "net") {
+		t.Errorf("the original is in %s, the other in %s", a, b)
+	}
+}
+
+// newNetwork makes an empty network namespace.
+func newNetwork(t *testing.T) *os.File {
+	t.Helper()
+	ns, err := proc.NewNetwork()
+	must(t, err)
+	t.Cleanup(func() { must(t, ns.Close()) })
+	return ns
 }

@@ -16,8 +16,8 @@ const (
 	// loadLook is for the socket that a snapshot is loaded through, which is there within a
 	// millisecond or two.
 	loadLook = soonestLook / 4
-	// A Firecracker in a jail takes twice as long: the jailer first copies a program of some
-	// MB. Each look wakes threads, which it has to share the processors with.
+	// A Firecracker that the jailer starts takes twice as long: it is copied first, some MB.
+	// Each look wakes threads, which it has to share the processors with.
 	firstJailLook   = 3 * soonestLook
 	soonestJailLook = 2 * soonestLook
 )
@@ -25,7 +25,7 @@ const (
 // firstLook returns the pause before the first look.
 func (l *launch) firstLook() time.Duration {
 	pause := l.nextLook(0)
-	if l.plan.files.Jail != nil {
+	if l.viaJailer() {
 		pause = max(pause, firstJailLook)
 	}
 	return pause
@@ -39,7 +39,7 @@ func (l *launch) nextLook(elapsed time.Duration) time.Duration {
 		return max(min(elapsed/8, latestLook), loadLook)
 	}
 	soonest := soonestLook
-	if l.plan.files.Jail != nil {
+	if l.viaJailer() {
 		soonest = soonestJailLook
 	}
 	return max(min(elapsed/8, latestLook), time.Duration(max(crowd, 1))*soonest)

@@ -35,7 +35,8 @@ type Manager struct {
 
 	watcher watch.Watcher // for the consoles and keepers of all VMs
 	space   stage.Space   // room promised to drives that are being staged
-	void    jail.Void     // the network of VMs that have none
+	void    jail.Void     // what jailed VMs have none of
+	bare    jail.Bare     // where the jails of restored VMs begin
 	spare   spareNetwork  // for the next VM that has one of its own
 	users   lease.Desk    // of jails
 	kvmSeen atomic.Bool   // KVM works: it is looked at again only when a start fails
@@ -245,5 +246,5 @@ func (m *Manager) each(do func(*VM) error) error {
 // manager can adopt them. A VM that has been cleaned up needs no Close.
 func (m *Manager) Close() error {
 	err := m.each((*VM).close)
-	return errors.Join(err, m.network.Close(), m.baseImages.Close(), m.watcher.Close(), m.void.Close(), m.spare.Close(), m.runtime.Close(), m.data.Close())
+	return errors.Join(err, m.network.Close(), m.baseImages.Close(), m.watcher.Close(), m.void.Close(), m.bare.Close(), m.spare.Close(), m.runtime.Close(), m.data.Close())
 }

@@ -2,7 +2,6 @@ package smartvm
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -130,24 +129,23 @@ func (l *launch) runFirecracker(ctx context.Context, role string, files *jail.Ta
 		entrance.Network = l.netns.File()
 	}
 	defer func() { _ = entrance.Close() }()
-	spec.Path, spec.Isolate, spec.Restricted = l.jailer, entrance.Isolate, true
-	if l.ahead.Fresh() { // else another Firecracker has had it
-		spec.Isolate, spec.Ahead = entrance.Attach, l.ahead
-	}
-	limits := jail.Limits{}
-	if c := l.plan.config.Jail; c != nil {
-		limits = jail.Limits{NetNS: c.NetNS, Files: c.MaxOpenFiles, FileSize: int64(c.MaxFileSize)}
-	}
-	limits.FileSize = cmp.Or(limits.FileSize, l.fileSize(files))
-	spec.Args = files.Jail.Args(l.binary.Path, id, limits, args)
+	limits := l.jailLimits(files)
 	if len(l.plan.config.NetworkInterfaces) == 0 && limits.NetNS == "" {
 		entrance.Void = &l.vm.manager.void
 	}
-	spec.Namespaces = unix.CLONE_NEWPID // the others are its thread's
-	if l.pages != nil {                 // which is the first process of such a namespace, and ends all in it with itself
+	spec.Restricted, spec.Namespaces = true, unix.CLONE_NEWPID // the others are its thread's
+	if l.pages != nil {                                        // which is the first process of such a namespace, and ends all in it with itself
 		spec.Namespaces &^= unix.CLONE_NEWPID
 		spec.TiedTo = l.pages
 	}
+	if l.enclosed() {
+		return l.runEnclosed(role, files.Jail, entrance, limits, args, spec)
+	}
+	spec.Path, spec.Isolate = l.jailer, entrance.Isolate
+	if l.ahead.Fresh() { // else another Firecracker has had it
+		spec.Isolate, spec.Ahead = entrance.Attach, l.ahead
+	}
+	spec.Args = files.Jail.Args(l.binary.Path, id, limits, args)
 	return startRecorded(l.ledger, role, spec)
 }
 

@@ -15,7 +15,6 @@ import (
 	"github.com/smartvm/smartvm/image"
 	"github.com/smartvm/smartvm/internal/cgroup"
 	"github.com/smartvm/smartvm/internal/fault"
-	"github.com/smartvm/smartvm/internal/jail"
 	"github.com/smartvm/smartvm/internal/ledger"
 	"github.com/smartvm/smartvm/internal/proc"
 )
@@ -77,18 +76,19 @@ func (v *VM) setUnlessEnded(s State) {
 
 // launch is one start under way.
 type launch struct {
-	vm      *VM
-	op      operation
-	began   time.Time
-	binary  image.Binary
-	jailer  string // path; "" without a jail
+	vm     *VM
+	op     operation
+	began  time.Time
+	binary image.Binary
+	jailer string // path; "" without a jail
+
 	plan    *plan
 	restore *restore // nil for a guest that boots
 	served  bool     // whether a page server serves the guest's memory
 	ledger  *ledger.Ledger
 	client  *firecracker.Client
 
-	ahead   *proc.Ahead        // the thread that will start a jailer; nil without one
+	ahead   *proc.Ahead        // the thread that will start it in a jail; nil without one
 	group   *cgroup.Group      // nil without limits
 	netns   *hostnet.Namespace // of the VM's own; nil without
 	taps    <-chan struct{}    // closed when the TAPs are there, or will not be; nil without
@@ -124,7 +124,7 @@ func (l *launch) run(ctx context.Context) error {
 func (l *launch) steps() []func(context.Context) error {
 	if l.early() {
 		return []func(context.Context) error{
-			l.prepare, l.claim, l.pin, l.copyDrives, l.equip, l.limit, l.spawn, l.join, l.fill, l.connect, l.boot,
+			l.prepare, l.claim, l.pin, l.leaseUser, l.copyDrives, l.equip, l.limit, l.spawn, l.join, l.fill, l.connect, l.boot, l.seal,
 		}
 	}
 	return []func(context.Context) error{
@@ -134,11 +134,10 @@ func (l *launch) steps() []func(context.Context) error {
 
 // early reports whether Firecracker can be started before there is anything for its guest:
 // it needs that no sooner than it is told to load the snapshot, and until it can be told
-// so it takes as long as all the rest. In a jail there has to be all from the beginning on,
-// and limits of disks need to know which disks.
+// so it takes as long as all the rest. But limits of disks need to know which disks.
 func (l *launch) early() bool {
 	limits := l.vm.config.Limits
-	return l.restore != nil && l.vm.manager.opts.Jail.Off && (limits == nil || len(limits.IO) == 0)
+	return l.restore != nil && (limits == nil || len(limits.IO) == 0)
 }
 
 // seal closes the jail of a guest that runs, and may take over its Firecracker some day.
@@ -190,7 +189,7 @@ func (l *launch) prepare(ctx context.Context) (err error) {
 	}
 	l.plan.fromFile = l.op == opStart && l.restore == nil && l.plan.fileHolds()
 	if l.plan.files.Jail != nil {
-		l.ahead = proc.GoAhead(jail.Unshare, true, config.Limits != nil)
+		l.ahead = l.goAhead()
 	}
 	return l.bringSnapshot()
 }
@@ -245,8 +244,11 @@ func (l *launch) fill(ctx context.Context) error {
 	v.mu.Lock()
 	v.drives, v.files = l.copies, l.plan.files
 	v.mu.Unlock()
-	if l.plan.files.Jail == nil {
+	switch {
+	case l.plan.files.Jail == nil:
 		return l.plan.files.MakeLinks()
+	case l.early():
+		return l.bringCopies(ctx)
 	}
 	return nil
 }

@@ -171,7 +171,7 @@ func TestTwoCallersMergeOnce(t *testing.T) {
 		}
 	})
 	for _, f := range files {
-		if t.Failed() || !os.SameFile(f, files[0]) || f.Mode().Perm() != 0o400 {
+		if t.Failed() || !os.SameFile(f, files[0]) || f.Mode().Perm() != 0o444 {
 			t.Fatalf("got %+v", files)
 		}
 	}

@@ -195,6 +195,11 @@ func (d *Draft) finish(ctx context.Context, dir *os.Root, m *Manifest) error {
 	return writeRecord(dir, ManifestFile, m)
 }
 
+// fileMode is that of what is mapped and read by VMs. The users of jails, who have nothing
+// of the store but these files, need no mapping of their owner then; nobody else gets into
+// the store's directory.
+const fileMode = 0o444
+
 // seal makes a file of a snapshot unwritable and durable, and notes what it is.
 func seal(dir *os.Root, name string, file *File) error {
 	f, _, err := plainfile.OpenIn(dir, name)
@@ -202,7 +207,7 @@ func seal(dir *os.Root, name string, file *File) error {
 		return err
 	}
 	defer f.Close()
-	if err := errors.Join(f.Chmod(0o400), f.Sync()); err != nil {
+	if err := errors.Join(f.Chmod(fileMode), f.Sync()); err != nil {
 		return err
 	}
 	info, err := f.Stat()

@@ -187,5 +187,5 @@ func overlay(ctx context.Context, dir *os.Root, layers []string) (err error) {
 			return err
 		}
 	}
-	return errors.Join(out.Chmod(0o400), out.Sync())
+	return errors.Join(out.Chmod(fileMode), out.Sync())
 }

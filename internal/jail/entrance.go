@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/smartvm/smartvm/internal/plainfile"
 	"github.com/smartvm/smartvm/internal/stage"
 )
 
@@ -24,9 +23,12 @@ type Entrance struct {
 	jail  *Jail
 	root  *os.Root
 	dir   *os.File // the root once more
+	tree  *os.File // a mount of it, with program for [Entrance.Enclose]; nil without
 	space *stage.Space
 	binds []bind
 	users map[owner]*os.File // user namespaces that were needed
+
+	program *Program
 }
 
 // bind is a file that is to get another name in the jail.
@@ -51,6 +53,9 @@ func (j *Jail) Enter(space *stage.Space) (*Entrance, error) {
 // Close drops what has not entered.
 func (e *Entrance) Close() error {
 	errs := []error{e.root.Close(), e.dir.Close()}
+	if e.tree != nil {
+		errs = append(errs, e.tree.Close())
+	}
 	for _, b := range e.binds {
 		errs = append(errs, b.tree.Close())
 	}
@@ -65,17 +70,20 @@ func (e *Entrance) Close() error {
 // owner to him, and where the file system can't do that, a file that is only read is
 // copied, and one that is Fresh is given to him. Another one that is written is refused.
 func (e *Entrance) Bring(ctx context.Context, f File) error {
-	access := f.Access
-	file, err := plainfile.Open(f.Host, unix.O_PATH)
+	access, inside := f.Access, f.Inside
+	tree, err := openTree(unix.AT_FDCWD, f.Host, unix.OPEN_TREE_CLONE)
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer func() {
+		if tree != nil {
+			_ = tree.Close()
+		}
+	}()
 	var st unix.Stat_t
-	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
+	if err := unix.Fstat(int(tree.Fd()), &st); err != nil {
 		return &os.PathError{Op: "stat", Path: f.Host, Err: err}
 	}
-	inside := f.Inside
 	if dir := filepath.Dir(inside); dir != "." {
 		if err := e.makeDir(dir); err != nil {
 			return err
@@ -85,18 +93,24 @@ func (e *Entrance) Bring(ctx context.Context, f File) error {
 		return e.node(inside, &st, access)
 	}
 	if access&Ours != 0 {
-		if err := e.give(file, &st); err != nil {
+		if err := e.give(tree, &st); err != nil {
 			return err
 		}
 	}
-	err = e.bring(inside, file, &st, access)
+	err = e.admit(tree, &st, access)
 	if errors.Is(err, ErrKeptOut) && access&Fresh != 0 && isFresh(&st) {
-		if err = e.give(file, &st); err == nil {
-			err = e.bring(inside, file, &st, access)
+		if err = e.give(tree, &st); err == nil {
+			err = e.admit(tree, &st, access)
 		}
 	}
 	if errors.Is(err, ErrKeptOut) && access&Write == 0 && st.Mode&unix.S_IFMT == unix.S_IFREG {
 		return e.copy(ctx, inside, f.Host)
+	}
+	if err == nil {
+		err = e.placeholder(inside)
+	}
+	if err == nil {
+		e.binds, tree = append(e.binds, bind{inside, tree}), nil
 	}
 	return err
 }
@@ -140,28 +154,17 @@ func isFresh(st *unix.Stat_t) bool {
 // ErrKeptOut is matched by errors about a file that the jail's user may not use.
 var ErrKeptOut = errors.New("the jail's user is kept out")
 
-// bring makes a mount of the file that is attached nowhere yet.
-func (e *Entrance) bring(inside string, file *os.File, st *unix.Stat_t, access Access) error {
-	tree, err := openTree(int(file.Fd()), "", unix.OPEN_TREE_CLONE|unix.AT_EMPTY_PATH)
-	if err != nil {
-		return &os.PathError{Op: "open_tree", Path: file.Name(), Err: err}
-	}
+// admit has a mount of a file, which is attached nowhere yet, give the jail's user what he
+// needs and no more.
+func (e *Entrance) admit(tree *os.File, st *unix.Stat_t, access Access) error {
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NODEV, Propagation: unix.MS_PRIVATE}
 	if access&Write == 0 {
 		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
 	}
-	err = setAttributes(tree, &attr)
-	if err == nil && !e.jail.allowed(st, access) {
-		err = e.mapOwner(tree, file.Name(), st)
+	if err := setAttributes(tree, &attr); err != nil || e.jail.allowed(st, access) {
+		return err
 	}
-	if err == nil {
-		err = e.placeholder(inside)
-	}
-	if err != nil {
-		return errors.Join(err, tree.Close())
-	}
-	e.binds = append(e.binds, bind{inside, tree})
-	return nil
+	return e.mapOwner(tree, st)
 }
 
 // allowed reports whether the mode of a file lets the jail's user do what he shall.
@@ -184,7 +187,7 @@ func (j *Jail) allowed(st *unix.Stat_t, access Access) bool {
 }
 
 // mapOwner makes the owner of a file look like the jail's user, in this mount alone.
-func (e *Entrance) mapOwner(tree *os.File, path string, st *unix.Stat_t) error {
+func (e *Entrance) mapOwner(tree *os.File, st *unix.Stat_t) error {
 	user, err := e.userNamespace(owner{st.Uid, st.Gid})
 	if err != nil {
 		return err
@@ -192,7 +195,7 @@ func (e *Entrance) mapOwner(tree *os.File, path string, st *unix.Stat_t) error {
 	err = setAttributes(tree, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(user.Fd())})
 	if err != nil {
 		return fmt.Errorf("%w: user %d has no access to %s (mode %04o, owner %d), and its file system can't map owners (%w)",
-			ErrKeptOut, e.jail.UID, path, st.Mode&0o7777, st.Uid, err)
+			ErrKeptOut, e.jail.UID, tree.Name(), st.Mode&0o7777, st.Uid, err)
 	}
 	return nil
 }
@@ -272,12 +275,13 @@ func (e *Entrance) copy(ctx context.Context, inside, host string) error {
 	return errors.Join(dir.Chmod(name, 0o400), dir.Lchown(name, e.jail.UID, e.jail.GID))
 }
 
+// openTree opens what a path leads to, with flags of open_tree(2).
 func openTree(dir int, path string, flags uint) (*os.File, error) {
 	fd, err := unix.OpenTree(dir, path, flags|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
-		return nil, err
+		return nil, &os.PathError{Op: "open_tree", Path: path, Err: err}
 	}
-	return os.NewFile(uintptr(fd), "mount"), nil
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 func setAttributes(tree *os.File, attr *unix.MountAttr) error {

@@ -14,18 +14,20 @@ import (
 // has one. Only a thread
 // that does nothing else afterwards but start the jailer may do this.
 func (e *Entrance) Isolate() error {
-	if err := Unshare(); err != nil {
+	if err := Unshare(nil); err != nil {
 		return err
 	}
 	return e.Attach()
 }
 
-// Unshare is the first part of [Entrance.Isolate], for which nothing has to be there. It is
-// so for IPC and host name, too: to make a namespace for IPC takes the kernel a tenth of a
-// millisecond.
-func Unshare() error {
-	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS); err != nil {
-		return os.NewSyscallError("unshare mount, IPC and UTS namespace", err)
+// Unshare is the first part of [Entrance.Isolate], for which nothing has to be there. With a
+// [Void] the thread has IPC and host name of that.
+func Unshare(void *Void) error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return os.NewSyscallError("unshare mount namespace", err)
+	}
+	if err := void.separate(); err != nil {
+		return err
 	}
 	// Else what is mounted here would be seen by the host, where / is shared.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
@@ -47,6 +49,11 @@ func (e *Entrance) Attach() error {
 	if err := e.attach(int(root.Fd())); err != nil {
 		return err
 	}
+	return e.enterNetwork()
+}
+
+// enterNetwork moves the calling thread into the network that the entrance has.
+func (e *Entrance) enterNetwork() error {
 	switch {
 	case e.Network != nil:
 		return proc.EnterNetwork(e.Network)
@@ -56,21 +63,30 @@ func (e *Entrance) Attach() error {
 	return nil
 }
 
-// bindRoot mounts the root over itself, so that devices and the program in it work
-// although its file system may be mounted with nodev and noexec, as /dev/shm is.
+// bindRoot mounts the root over itself.
 func (e *Entrance) bindRoot() error {
-	tree, err := openTree(unix.AT_FDCWD, e.jail.Root, unix.OPEN_TREE_CLONE)
+	tree, err := e.jail.mount()
 	if err != nil {
-		return &os.PathError{Op: "open_tree", Path: e.jail.Root, Err: err}
+		return err
 	}
 	defer tree.Close()
+	return moveMount(tree, unix.AT_FDCWD, e.jail.Root)
+}
+
+// mount makes a mount of the root that is attached nowhere yet. In it devices and the
+// program work although its file system may be mounted with nodev and noexec, as /dev/shm is.
+func (j *Jail) mount() (*os.File, error) {
+	tree, err := openTree(unix.AT_FDCWD, j.Root, unix.OPEN_TREE_CLONE)
+	if err != nil {
+		return nil, err
+	}
 	err = setAttributes(tree, &unix.MountAttr{
 		Attr_set: unix.MOUNT_ATTR_NOSUID, Attr_clr: unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC, Propagation: unix.MS_PRIVATE,
 	})
 	if err != nil {
-		return err
+		return nil, errors.Join(err, tree.Close())
 	}
-	return moveMount(tree, unix.AT_FDCWD, e.jail.Root)
+	return tree, nil
 }
 
 // attach gives what was brought its names below a root.

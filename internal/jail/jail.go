@@ -1,5 +1,6 @@
-// Package jail confines a VM's Firecracker: it runs under Firecracker's own jailer,
-// as a user of its own, and sees nothing but a directory. The package knows where
+// Package jail confines a VM's Firecracker: it runs as a user of its own, and sees
+// nothing but a directory. Firecracker's own jailer brings it there, or [Entrance.Enclose]
+// where that would take too long. The package knows where
 // each file of a VM is, on the host and as its Firecracker sees it, and is the only
 // place that translates between the two. Without a jail both are the same path, but for what
 // a snapshot will name.
@@ -21,8 +22,7 @@ import (
 
 // Jail is the place that one Firecracker is confined to.
 type Jail struct {
-	// Root is the directory that is / inside, on the host. The jailer wants it to be
-	// BASE/PROGRAM/ID/root.
+	// Root is the directory that is / inside, on the host. See New for what the jailer wants.
 	Root string `json:"root"`
 	// UID and GID are whom Firecracker runs as.
 	UID int `json:"uid"`
@@ -30,7 +30,7 @@ type Jail struct {
 }
 
 // New returns the jail below base of a program, which the jailer copies into it, and
-// a VM. It makes nothing; see [Jail.Make].
+// a VM. The jailer wants it to be BASE/PROGRAM/ID/root. It makes nothing; see [Jail.Make].
 func New(base, program, id string, uid int) *Jail {
 	return &Jail{Root: filepath.Join(base, filepath.Base(program), id, "root"), UID: uid, GID: uid}
 }
@@ -38,9 +38,13 @@ func New(base, program, id string, uid int) *Jail {
 // Path is where a path inside is on the host.
 func (j *Jail) Path(inside string) string { return filepath.Join(j.Root, inside) }
 
-// Make makes the jail's directory, in the directory that its base is in. It fails when there is one: a jail is used once,
-// since the jailer refuses to find its own traces.
+// Make makes the jail's directory, and those of New above it. It fails when there is one: a
+// jail is used once, since the jailer refuses to find its own traces.
 func (j *Jail) Make() error {
+	err := os.Mkdir(j.Root, 0o700)
+	if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
 	home := filepath.Dir(j.Root)
 	for _, dir := range []string{filepath.Dir(filepath.Dir(home)), filepath.Dir(home), home} {
 		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
@@ -100,13 +104,6 @@ func (j *Jail) Args(program, id string, limits Limits, args []string) []string {
 		jailer = append(jailer, "--resource-limit", "fsize="+strconv.FormatInt(limits.FileSize, 10))
 	}
 	return append(append(jailer, "--"), args...)
-}
-
-// Limits are what else the jailer is told. The zero value leaves all to it.
-type Limits struct {
-	NetNS    string // path of the network namespace to join
-	Files    int    // open files; the jailer's default is 2048
-	FileSize int64  // bytes of a file that is written; no limit by default
 }
 
 // CheckPeer reports whether the other end of a connected Unix socket is a process of

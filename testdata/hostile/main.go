@@ -1,5 +1,5 @@
-// Hostile is a Firecracker that is on the side of its guest. It boots nothing: it is
-// told on its standard input what to try, a line each, and answers on its standard output
+// Hostile is a Firecracker that is on the side of its guest. It boots nothing, and says yes
+// to all that its API is asked, such as to load a snapshot: it is told on its standard input what to try, a line each, and answers on its standard output
 // with "#NUMBER ok" and what it found, or "#NUMBER" and the name of the error.
 //
 //	NUMBER VERB [ARGUMENT ...]
@@ -10,6 +10,8 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"runtime"
@@ -33,7 +35,10 @@ func main() {
 		linger(os.Args[2])
 		return
 	}
-	if slices.Contains(os.Args, "--api-sock") {
+	if at := slices.Index(os.Args, "--api-sock"); at >= 0 {
+		if !slices.Contains(os.Args, "--config-file") {
+			agree(os.Args[at+1])
+		}
 		looksBooted()
 	}
 	signal.Ignore(unix.SIGXFSZ) // so that it is told, and not ended
@@ -86,6 +91,21 @@ func looksBooted() {
 	if errno != 0 {
 		fmt.Fprintln(os.Stderr, "seccomp:", errno)
 	}
+}
+
+// apiSocket is where it serves its API, if it does.
+var apiSocket string
+
+// agree serves the API.
+func agree(socket string) {
+	apiSocket = socket
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return
+	}
+	yes := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	go func() { _ = http.Serve(l, yes) }() //nolint:gosec // as long as it lives
 }
 
 // linger is a process that is left behind. It holds its standard output open.

@@ -124,6 +124,8 @@ var verbs = map[string]func(a []string) (string, error){
 		_, err := unix.AddKey("user", "smartvm-test", []byte("x"), unix.KEY_SPEC_PROCESS_KEYRING)
 		return err
 	}),
+	"segment":  only(func([]string) error { return raw(unix.SYS_SHMGET, 0, 4096, 0o600|unix.IPC_CREAT) }),
+	"queue":    only(func(a []string) error { return raw(unix.SYS_MQ_OPEN, path(a[0]), unix.O_CREAT|unix.O_RDWR, 0o600, 0) }),
 	"hostname": only(func(a []string) error { return unix.Sethostname([]byte(a[0])) }),
 	"clock":    only(func([]string) error { return unix.Settimeofday(&unix.Timeval{}) }),
 	"bpf":      only(func([]string) error { return raw(unix.SYS_BPF, 5, path(strings.Repeat("\x00", 128)), 128) }),
@@ -174,11 +176,16 @@ func path(text string) uintptr {
 // kept are the strings whose addresses system calls were given.
 var kept []*byte
 
-// ours reports whether Go's runtime has opened the descriptor: it polls and wakes with them.
+// ours reports whether this program has opened the descriptor: Go's runtime polls and wakes
+// with some, and others are of the API.
 func ours(fd int) bool {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		return true
+	}
+	if name, err := unix.Getsockname(fd); err == nil {
+		local, isUnix := name.(*unix.SockaddrUnix)
+		return isUnix && local.Name == apiSocket
 	}
 	return st.Mode&unix.S_IFMT == 0 // an anonymous inode
 }
