@@ -189,6 +189,28 @@ func TestNothingCanBeMadeInTheIPCOfJails(t *testing.T) {
 	}
 }
 
+// Where the kernel's settings can't be written, as in many containers.
+func TestIPCThatCannotBeSharedIsEachJailsOwn(t *testing.T) {
+	hosttest.Need(t, hosttest.Root)
+	seen := map[string]bool{}
+	for _, void := range []*Void{nil, {own: true}, {own: true}} {
+		err := proc.OnThread(func() error {
+			if err := void.separate(); err != nil {
+				return err
+			}
+			ipc, err := os.Readlink("/proc/thread-self/ns/ipc")
+			seen[ipc] = true
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if hosts, err := os.Readlink("/proc/self/ns/ipc"); err != nil || seen[hosts] {
+		t.Errorf("a jail is in the host's, %v", err)
+	}
+}
+
 // inode tells the file of a copy from others.
 func inode(t *testing.T, p *Program) uint64 {
 	t.Helper()
