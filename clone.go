@@ -23,13 +23,13 @@ type CloneOptions struct {
 // the kernel half of the time.
 const DefaultCloneConcurrency = 16
 
-// maxClones bounds one call, so that a mistyped number does not take the host.
-const maxClones = 10_000
+// MaxClones bounds one call, so that a mistyped number does not take the host.
+const MaxClones = 10_000
 
 // Clone restores n VMs of one snapshot, as [Manager.Restore] does, or none: when one
 // fails, or ctx ends, those that were made are cleaned up, and the error tells of the
-// first that failed. Each has disks, a vsock, TAPs and addresses of its own; the memory
-// they share until they write to it.
+// first that failed. n is 1 to [MaxClones], INVALID_CONFIG otherwise. Each has disks, a
+// vsock, TAPs and addresses of its own; the memory they share until they write to it.
 //
 // Inside, each is the machine that it was: the guest's addresses, host name, keys and
 // what programs have in their memory are the same in all. Linux since 5.18 (arm64: 6.10)
@@ -37,8 +37,11 @@ const maxClones = 10_000
 // after it goes on; Debian 12's cloud kernel is not. What programs draw from generators of
 // their own repeats. About the clock see RestoreOptions.ClockRealtime.
 func (m *Manager) Clone(ctx context.Context, name string, n int, o CloneOptions) ([]*VM, error) {
-	if n < 1 || n > maxClones {
-		return nil, &Error{Code: errcode.InvalidConfig, Op: "clone snapshot", Subject: name, Err: fmt.Errorf("%d clones; 1 to %d can be made at once", n, maxClones)}
+	if n < 1 || n > MaxClones {
+		return nil, &Error{
+			Code: errcode.InvalidConfig, Op: "clone snapshot", Subject: name,
+			Details: []errcode.Detail{{Field: "n", Message: fmt.Sprintf("%d is not in 1..%d", n, MaxClones)}},
+		}
 	}
 	from, err := m.openSnapshot(ctx, name)
 	if err != nil {

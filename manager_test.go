@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/smartvm/smartvm"
+	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/firecracker"
 	"github.com/smartvm/smartvm/vmconfig"
 )
@@ -21,6 +22,17 @@ func plainConfig() vmconfig.Config {
 		BootSource:    firecracker.BootSource{KernelImagePath: "/kernel", BootArgs: "one"},
 		MachineConfig: &firecracker.MachineConfig{VCPUCount: 1, MemSizeMiB: 16},
 		Metadata:      firecracker.Metadata{"a": map[string]any{"b": "c"}},
+	}
+}
+
+func TestNumberOfClonesIsBoundedBeforeTheSnapshotIsLookedAt(t *testing.T) {
+	s := newSite(t, smartvm.Options{})
+	for n, want := range map[int]string{-1: "-1 is not in 1..10000", 0: "0 is not in 1..10000", 10001: "10001 is not in 1..10000"} {
+		_, err := s.Clone(t.Context(), "none", n, smartvm.CloneOptions{})
+		e := wantCode(t, err, smartvm.InvalidConfig)
+		if diff := cmp.Diff([]errcode.Detail{{Field: "n", Message: want}}, e.Details); diff != "" {
+			t.Errorf("%d clones (-want +got):\n%s", n, diff)
+		}
 	}
 }
 

@@ -33,7 +33,7 @@ type problem struct {
 	Details []errcode.Detail `json:"details,omitempty"`
 	Hint    string           `json:"hint,omitempty"`
 
-	usual string // the hint when neither the error nor the command line has one
+	cause error // for the hint, when neither the error nor the command line has one
 }
 
 // exit reports err and returns the exit code. A reader of our output that has
@@ -49,7 +49,7 @@ func (a *app) exit(cmd *cobra.Command, err error) int {
 		if wrong {
 			problems[i].Hint = cmp.Or(problems[i].Hint, "try: "+cmd.CommandPath()+" --help")
 		}
-		problems[i].Hint = cmp.Or(problems[i].Hint, problems[i].usual)
+		problems[i].Hint = cmp.Or(problems[i].Hint, usualHint(problems[i].cause, cmd.CommandPath()))
 	}
 	if a.asJSON {
 		text, _ := json.Marshal(map[string][]problem{"errors": problems})
@@ -93,7 +93,7 @@ func problemsOf(err error) []problem {
 		}
 		return all
 	}
-	p := problem{Code: errcode.Of(err, ""), usual: usualHint(err)}
+	p := problem{Code: errcode.Of(err, ""), cause: err}
 	p.Message = p.absorb(err)
 	return []problem{p}
 }
@@ -152,8 +152,8 @@ func joined(err error) []error {
 	return list.Unwrap()
 }
 
-// usualHint says what to try where the error itself does not know.
-func usualHint(err error) string {
+// usualHint says what to try where the error of a command itself does not know.
+func usualHint(err error, command string) string {
 	if errors.Is(err, context.Canceled) {
 		return "run it again: what was begun has been undone, and downloads go on where they ended"
 	}
@@ -166,7 +166,7 @@ func usualHint(err error) string {
 	case errcode.InvalidState, errcode.VMNotFound, errcode.VMOwned, errcode.NoClient:
 		return "smartvm ps shows every VM and its state"
 	case errcode.InvalidConfig:
-		return "correct what is named above; smartvm run --help has examples"
+		return "correct what is named above; " + command + " --help has examples"
 	case errcode.APIError, errcode.UnsupportedVersion:
 		return "smartvm inspect NAME shows the VM's devices and its Firecracker's version"
 	case errcode.VMExists:

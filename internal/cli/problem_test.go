@@ -63,7 +63,7 @@ func TestEveryCodeHasAHint(t *testing.T) {
 		errs = append(errs, &errcode.Error{Code: code})
 	}
 	for _, err := range errs {
-		if usualHint(err) == "" {
+		if usualHint(err, "smartvm run") == "" {
 			t.Errorf("%v has none", err)
 		}
 	}

@@ -3,8 +3,10 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,7 +17,7 @@ import (
 func (a *app) snapshotCloneCommand() *cobra.Command {
 	var (
 		o      smartvm.CloneOptions
-		n      wholeNumber = 1
+		n      cloneNumber = 1
 		noJail bool
 	)
 	cmd := &cobra.Command{
@@ -40,7 +42,7 @@ keys. Outside, each has an address of its own, which is translated.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.VarP(&n, "number", "n", "how many")
+	flags.VarP(&n, "number", "n", "how many, at most "+strconv.Itoa(smartvm.MaxClones))
 	flags.StringVar(&o.ID, "name", "", "the beginning of their `NAME`s (default: the snapshot's)")
 	flags.BoolVar(&o.Paused, "paused", false, "leave the guests standing where they were, for resume")
 	flags.BoolVar(&o.ClockRealtime, "clock-realtime", false, "move the guests' kvm-clock on by the time since the snapshot")
@@ -57,6 +59,25 @@ keys. Outside, each has an address of its own, which is translated.`,
 			return a.detachAll(ctx, m, vms)
 		})
 	return cmd
+}
+
+// cloneNumber is the flag --number.
+type cloneNumber int
+
+// String implements pflag.Value.
+func (n *cloneNumber) String() string { return strconv.Itoa(int(*n)) }
+
+// Type implements pflag.Value.
+func (*cloneNumber) Type() string { return "N" }
+
+// Set implements pflag.Value.
+func (n *cloneNumber) Set(text string) error {
+	v, err := strconv.Atoi(text)
+	if err != nil || v < 1 || v > smartvm.MaxClones {
+		return fmt.Errorf("write a whole number from 1 to %d", smartvm.MaxClones)
+	}
+	*n = cloneNumber(v)
+	return nil
 }
 
 // clone is what a script learns of a VM that was made of a snapshot.
