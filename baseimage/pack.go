@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -51,8 +53,9 @@ const (
 //
 // A root file system that is an image already is copied, and writable if it is
 // ext4. Else see [PackRootfs], also for the errors, to which Pack adds
-// INVALID_BASE_IMAGE_MANIFEST for what the manifest can't hold and
-// BASE_IMAGE_PREPARE_FAILED for what goes wrong with the directory.
+// INVALID_BASE_IMAGE_MANIFEST for files that are larger than a manifest may say and
+// BASE_IMAGE_PREPARE_FAILED for what goes wrong with the directory. INVALID_CONFIG has
+// all mistakes in the options, but for those that only packing finds.
 func Pack(ctx context.Context, o PackOptions) (*Manifest, error) {
 	p := &packing{PackOptions: o}
 	if err := p.settle(); err != nil {
@@ -92,12 +95,10 @@ type packing struct {
 
 // settle fills in what is known, and refuses what will not do.
 func (p *packing) settle() error {
-	var found []errcode.Detail
+	found := p.unfit()
 	add := func(field, message string) { found = append(found, errcode.Detail{Field: field, Message: message}) }
-	p.Name = cmp.Or(p.Name, p.ID)
-	if message := notRegular(p.Kernel); message != "" {
-		add("kernel", message)
-	}
+	kernel, hint := p.kernelMistakes()
+	found = append(found, kernel...)
 	if message := notContent(p.Initrd); message != "" && p.Initrd != "" {
 		add("initrd", message)
 	}
@@ -121,10 +122,49 @@ func (p *packing) settle() error {
 		p.image, p.RootfsType = true, has
 	}
 	if len(found) > 0 {
-		return &errcode.Error{Code: errcode.InvalidConfig, Op: opPack, Subject: p.Dir, Details: found}
+		return &errcode.Error{Code: errcode.InvalidConfig, Op: opPack, Subject: p.Dir, Details: found, Hint: hint}
 	}
+	p.Name = cmp.Or(p.Name, p.ID)
 	p.BootArgs = cmp.Or(p.BootArgs, DefaultBootArgs(p.RootfsType, p.readOnly()))
 	return nil
+}
+
+// unfit is what the manifest could not hold, in the words of the options.
+func (p *packing) unfit() []errcode.Detail {
+	m := Manifest{
+		SchemaVersion: schemaVersion, BundleID: p.ID, Name: cmp.Or(p.Name, "of the id"), Arch: cmp.Or(p.Arch, archX86),
+		FirecrackerVersion: p.FirecrackerVersion, BootArgs: cmp.Or(p.BootArgs, DefaultBootArgs(Squashfs, true)),
+	}
+	options := map[string]string{
+		"bundleId": "id", "name": "name", "arch": "arch", "firecrackerVersion": "firecrackerVersion", "bootArgs": "bootArgs",
+	}
+	var found []errcode.Detail
+	for _, d := range m.mistakes() {
+		if option, given := options[d.Field]; given {
+			found = append(found, errcode.Detail{Field: option, Message: d.Message})
+		}
+	}
+	return found
+}
+
+// kernelMistakes looks at the kernel before anything is made. The copy is looked at
+// once more: see fill.
+func (p *packing) kernelMistakes() (found []errcode.Detail, hint string) {
+	if message := notRegular(p.Kernel); message != "" {
+		return []errcode.Detail{{Field: "kernel", Message: message}}, ""
+	}
+	f, err := os.Open(p.Kernel)
+	if err == nil {
+		defer f.Close()
+		_, err = p.archOf(f)
+	}
+	if e, ok := errors.AsType[*errcode.Error](err); ok {
+		return e.Details, e.Hint
+	}
+	if err != nil {
+		found = []errcode.Detail{{Field: "kernel", Message: err.Error()}}
+	}
+	return found, ""
 }
 
 // look returns the file system in Rootfs, "" if it has to be made.
@@ -163,10 +203,6 @@ func (p *packing) fill(ctx context.Context, d *bundleDir) (*Manifest, error) {
 	if m.Arch, err = p.arch(d); err != nil {
 		return nil, err
 	}
-	// Before what takes long. Hashes and sizes are not known yet, and may be missing.
-	if err := m.Validate(); err != nil {
-		return nil, err
-	}
 	if p.image {
 		err = d.copy(ctx, p.Rootfs, rootfs)
 	} else {
@@ -192,8 +228,13 @@ func (p *packing) arch(d *bundleDir) (string, error) {
 		return "", err
 	}
 	defer f.Close()
+	return p.archOf(f)
+}
+
+// archOf returns what the kernel in f is for, which has to be what was asked for.
+func (p *packing) archOf(f io.ReaderAt) (string, error) {
 	arch, err := kernelArch(p.Kernel, f)
-	if err == nil && p.Arch != "" && p.Arch != arch {
+	if err == nil && slices.Contains(arches, p.Arch) && p.Arch != arch {
 		err = &errcode.Error{
 			Code: errcode.InvalidConfig, Op: opPack, Subject: p.Kernel,
 			Details: []errcode.Detail{{Field: "arch", Message: "the kernel is for " + arch + ", not for " + p.Arch}},

@@ -302,7 +302,7 @@ func TestAllMistakesInPackOptionsAreToldAtOnce(t *testing.T) {
 		change func(*baseimage.PackOptions)
 		fields []string
 	}{
-		"nothing":                {func(o *baseimage.PackOptions) { *o = baseimage.PackOptions{} }, []string{"dir", "kernel", "rootfs"}},
+		"nothing":                {func(o *baseimage.PackOptions) { *o = baseimage.PackOptions{} }, []string{"dir", "firecrackerVersion", "id", "kernel", "rootfs"}},
 		"missing":                {func(o *baseimage.PackOptions) { o.Kernel, o.Rootfs, o.Dir = missing, missing, full }, []string{"dir", "kernel", "rootfs"}},
 		"a directory as kernel":  {func(o *baseimage.PackOptions) { o.Kernel = full }, []string{"kernel"}},
 		"no initrd":              {func(o *baseimage.PackOptions) { o.Initrd = missing }, []string{"initrd"}},
@@ -316,6 +316,12 @@ func TestAllMistakesInPackOptionsAreToldAtOnce(t *testing.T) {
 		"owners of an image":     {func(o *baseimage.PackOptions) { o.Rootfs, o.AllRoot = squashfs, true }, []string{"rootfs"}},
 		"image of another type":  {func(o *baseimage.PackOptions) { o.Rootfs, o.RootfsType = squashfs, baseimage.Ext4 }, []string{"rootfsType"}},
 		"image and stream":       {func(o *baseimage.PackOptions) { o.Rootfs, o.Tar = squashfs, strings.NewReader("") }, []string{"rootfs"}},
+		"a bad id":               {func(o *baseimage.PackOptions) { o.ID = "../x" }, []string{"id"}},
+		"no version":             {func(o *baseimage.PackOptions) { o.FirecrackerVersion = firecracker.Version{} }, []string{"firecrackerVersion"}},
+		"unknown arch":           {func(o *baseimage.PackOptions) { o.Arch, o.Kernel = "arm64", missing }, []string{"arch", "kernel"}},
+		"another arch, no image": {func(o *baseimage.PackOptions) { o.Arch, o.Rootfs = "aarch64", missing }, []string{"arch", "rootfs"}},
+		"no kernel in the file":  {func(o *baseimage.PackOptions) { o.Kernel, o.Dir = squashfs, full }, []string{"dir", "kernel"}},
+		"text with a new line":   {func(o *baseimage.PackOptions) { o.Name, o.BootArgs = "a\nb", "a\nb" }, []string{"bootArgs", "name"}},
 		"larger than downloaded": {func(o *baseimage.PackOptions) { o.RootfsType, o.SizeMiB = baseimage.Ext4, 16385 }, []string{"sizeMiB"}},
 	} {
 		o := packOptions(t)
@@ -345,8 +351,6 @@ func TestFailedPackLeavesNothing(t *testing.T) {
 		change func(*baseimage.PackOptions)
 		code   errcode.Code
 	}{
-		"bad id":       {t.Context(), func(o *baseimage.PackOptions) { o.ID = "../x" }, errcode.InvalidBaseImageManifest},
-		"no version":   {t.Context(), func(o *baseimage.PackOptions) { o.FirecrackerVersion = firecracker.Version{} }, errcode.InvalidBaseImageManifest},
 		"no tar":       {t.Context(), func(o *baseimage.PackOptions) { o.Rootfs, o.Tar = "", strings.NewReader("text") }, errcode.RootfsCreateFailed},
 		"a device":     {t.Context(), func(o *baseimage.PackOptions) { o.Rootfs = os.DevNull }, errcode.RootfsCreateFailed},
 		"cancelled":    {ctx, func(*baseimage.PackOptions) {}, errcode.Cancelled},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,16 +54,9 @@ Firecracker that VMs use here.`,
   smartvm image pack --id db-v1 --kernel vmlinux --rootfs tree/ --type ext4 --size 2G --all-root -o db-v1
   smartvm image pack --id deb-v1 --kernel vmlinux --initrd /boot/initrd.img-6.1.0-cloud --rootfs rootfs.ext4 -o deb-v1
   smartvm run --image web-v3/manifest.json`,
+		Args: a.noArgs,
+		RunE: a.do(func(ctx context.Context, _ []string) error { return a.packImage(ctx, f) }),
 	}
-	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		for _, name := range []string{"id", "kernel", "rootfs", "output"} {
-			if value := cmd.Flag(name).Value.String(); value == "" {
-				return fmt.Errorf("--%s is missing", name)
-			}
-		}
-		return a.noArgs(cmd, args)
-	}
-	cmd.RunE = a.do(func(ctx context.Context, _ []string) error { return a.packImage(ctx, f) })
 	f.register(cmd)
 	cmd.Flags().BoolVar(&a.asJSON, "json", false, "print the manifest instead of its path")
 	return cmd
@@ -97,19 +91,22 @@ func (a *app) packImage(ctx context.Context, f *packFlags) (err error) {
 	if o.Latest, err = sourceDate(); err != nil {
 		return err
 	}
+	missing := map[string]string{}
 	if o.FirecrackerVersion, err = a.packVersion(ctx, opts.FirecrackerVersion); err != nil {
-		return err
+		missing["firecrackerVersion"] = "is missing, and there is no Firecracker here that could tell"
 	}
 	if o.Rootfs == "-" {
+		o.Rootfs = ""
 		if isTerminal(a.stdin) {
-			return usageError{errors.New("--rootfs - reads a tar, and standard input is a terminal")}
+			missing["rootfs"] = "- reads a tar, and standard input is a terminal"
+		} else {
+			o.Tar = a.stdin
 		}
-		o.Rootfs, o.Tar = "", a.stdin
 	}
 	manifest, err := baseimage.Pack(ctx, o)
 	switch {
 	case errors.Is(err, smartvm.InvalidConfig):
-		return usageError{inFlags(err)}
+		return usageError{inFlags(err, missing)}
 	case err != nil:
 		return err
 	case a.asJSON:
@@ -125,10 +122,7 @@ func (a *app) packVersion(ctx context.Context, given firecracker.Version) (firec
 		return given, nil
 	}
 	found, err := a.findFirecracker(ctx, given)
-	if err != nil {
-		return given, usageError{errors.New("--firecracker-version is missing, and there is no Firecracker here that could tell")}
-	}
-	return found.Version, nil
+	return found.Version, err
 }
 
 // sourceDate is the newest time that a file may have, zero when it does not matter.
@@ -144,9 +138,12 @@ func sourceDate() (time.Time, error) {
 	return time.Unix(seconds, 0), nil
 }
 
-// inFlags names the flags where options were refused.
-func inFlags(err error) error {
-	flags := map[string]string{"dir": "output", "rootfsType": "type", "sizeMiB": "size"}
+// inFlags names the flags where options were refused, and says why an option is
+// missing where the command knows it better.
+func inFlags(err error, missing map[string]string) error {
+	flags := map[string]string{
+		"dir": "output", "rootfsType": "type", "sizeMiB": "size", "firecrackerVersion": "firecracker-version", "bootArgs": "boot-args",
+	}
 	e, ok := errors.AsType[*smartvm.Error](err)
 	if !ok {
 		return err
@@ -154,6 +151,7 @@ func inFlags(err error) error {
 	named := *e
 	named.Details = nil
 	for _, d := range e.Details {
+		d.Message = cmp.Or(missing[d.Field], d.Message)
 		if flag, other := flags[d.Field]; other {
 			d.Field = flag
 		}
