@@ -49,7 +49,8 @@ const (
 // system, perhaps an initrd, and manifest.json, which has their hashes and sizes and
 // names them by URLs relative to itself, so that the directory can be served from
 // anywhere. Files have mode 0644, the directory 0755. It appears in one step when all
-// is whole and on the disk; after a failure nothing is left of it.
+// is whole and on the disk; after a failure nothing is left of it, and what a killed
+// process leaves beside it is removed by the next call for the same parent directory.
 //
 // A root file system that is an image already is copied, and writable if it is
 // ext4. Else see [PackRootfs], also for the errors, to which Pack adds

@@ -2,17 +2,17 @@ package baseimage
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/internal/digest"
+	"github.com/smartvm/smartvm/internal/draft"
+	"github.com/smartvm/smartvm/internal/fault"
 	"github.com/smartvm/smartvm/internal/fetch"
 	"github.com/smartvm/smartvm/internal/plainfile"
 	"github.com/smartvm/smartvm/internal/stage"
@@ -25,7 +25,8 @@ type bundleDir struct {
 }
 
 // inNewDir has fill make the content of a directory that then becomes dir by one
-// rename. Nothing is left of it when that fails.
+// rename. Nothing is left of it when that fails, and what is left of it when this
+// process is killed goes with the next one that packs beside it.
 func inNewDir(dir string, fill func(*bundleDir) error) error {
 	path, err := filepath.Abs(dir)
 	if err != nil {
@@ -35,14 +36,12 @@ func inNewDir(dir string, fill func(*bundleDir) error) error {
 	if err := os.MkdirAll(parent, 0o755); err != nil { //nolint:gosec // a bundle is made to be read by others
 		return err
 	}
-	sweepPacking(parent, time.Now())
-	d := &bundleDir{path: filepath.Join(parent, ".new-"+rand.Text())}
-	if err := os.Mkdir(d.path, 0o700); err != nil {
+	held, err := draft.Dir(parent)
+	if err != nil {
 		return err
 	}
-	if lock := lockDir(d.path); lock != nil {
-		defer lock.Close()
-	}
+	defer held.Close()
+	d := &bundleDir{path: held.Name()}
 	if d.root, err = os.OpenRoot(d.path); err == nil {
 		err = errors.Join(d.finish(fill), d.root.Close())
 	}
@@ -59,9 +58,11 @@ func (d *bundleDir) finish(fill func(*bundleDir) error) error {
 	if err := fill(d); err != nil {
 		return err
 	}
+	fault.Point("pack: filled")
 	if err := d.root.Chmod(".", 0o755); err != nil {
 		return err
 	}
+	fault.Point("pack: readable")
 	return plainfile.SyncIn(d.root, ".")
 }
 

@@ -45,8 +45,9 @@ type RootfsOptions struct {
 const opPack = "pack base image"
 
 // PackRootfs makes a file system image at path, mode 0644, out of a directory or
-// a tar, and replaces what was there when the image is whole. Owners, modes with
-// setuid and sticky bits, links, hard links, devices, extended attributes and
+// a tar, and replaces what was there when the image is whole. What a killed process
+// leaves beside it is removed by the next call for the same directory. Owners, modes
+// with setuid and sticky bits, links, hard links, devices, extended attributes and
 // modification times (in seconds) are kept, and no privilege is needed for it. The
 // same tree gives the same bytes with the same tools.
 //

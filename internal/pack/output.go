@@ -1,7 +1,6 @@
 package pack
 
 import (
-	"crypto/rand"
 	"errors"
 	"io/fs"
 	"os"
@@ -9,12 +8,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/smartvm/smartvm/internal/draft"
+	"github.com/smartvm/smartvm/internal/fault"
 	"github.com/smartvm/smartvm/internal/plainfile"
 )
 
 // output is the image while it is made: a file beside its final name, which gets
-// that name when it is whole. The file is held open, so that what a tool that
-// failed has removed still occupies its room while the reason is looked for.
+// that name when it is whole. If this process is killed, the next image that is made
+// beside it removes the file. It is held open, so that what a tool that failed has
+// removed still occupies its room while the reason is looked for.
 type output struct {
 	file *os.File
 	path string // absolute, of the file
@@ -29,12 +31,11 @@ func createOutput(path string) (*output, error) {
 	if info, err := os.Lstat(name); err == nil && info.IsDir() {
 		return nil, &fs.PathError{Op: "create", Path: path, Err: unix.EISDIR}
 	}
-	temporary := filepath.Join(filepath.Dir(name), ".new-"+rand.Text())
-	f, err := os.OpenFile(temporary, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := draft.File(filepath.Dir(name))
 	if err != nil {
 		return nil, err
 	}
-	return &output{file: f, path: temporary, name: name}, nil
+	return &output{file: f, path: f.Name(), name: name}, nil
 }
 
 func (o *output) inode() (inode, error) {
@@ -53,6 +54,7 @@ func (o *output) commit() error {
 	if err := errors.Join(o.file.Chmod(0o644), o.file.Sync()); err != nil {
 		return err
 	}
+	fault.Point("image: whole")
 	if err := os.Rename(o.path, o.name); err != nil {
 		return err
 	}
