@@ -26,7 +26,7 @@ func (r *report) privates(ctx context.Context, l *lab) error {
 	}{
 		{armRawLoad, "Firecracker with a snapshot that it has loaded", rawPrivate},
 		{armRestore, "the same of a clone", clonePrivate(func(l *lab) *smartvm.Manager { return l.manager })},
-		{armJailedLoad, "the same in a jail, whose copy of Firecracker is its own besides", clonePrivate(func(l *lab) *smartvm.Manager { return l.jailing })},
+		{armJailedLoad, "the same in a jail, in which all of them have one copy of Firecracker", clonePrivate(func(l *lab) *smartvm.Manager { return l.jailing })},
 	} {
 		kib, controller, err := w.measure(ctx, l)
 		if err != nil {
