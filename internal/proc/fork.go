@@ -68,8 +68,12 @@ func forkHere(s Spec) (born child, err error) {
 // nothing that is closed elsewhere is let go of, such as a lock; in a child it is so as
 // well until it executes its program. To empty the table would not do: Go's runtime may
 // use its files from any thread.
+//
+// Whoever has a file open that no child may have holds the lock for forks.
 func closeOthers() error {
 	const first, flags = 3, unix.CLOSE_RANGE_UNSHARE | unix.CLOSE_RANGE_CLOEXEC
+	syscall.ForkLock.Lock()
+	defer syscall.ForkLock.Unlock()
 	return os.NewSyscallError("close_range", unix.CloseRange(first, math.MaxUint32, flags))
 }
 

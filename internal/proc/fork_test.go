@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -158,6 +160,51 @@ func TestClosedProcessKeepsNoLock(t *testing.T) {
 	}
 	defer next.Close()
 	if err := filelock.Wait(t.Context(), next, filelock.Range{}, filelock.Exclusive); err != nil {
+		t.Error(err)
+	}
+}
+
+// A program that is being written can't be executed as long as any table has it open.
+func TestClosedProcessIsNotBegunWhileForksAreHeldUp(t *testing.T) {
+	hosttest.Need(t, hosttest.Root)
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	syscall.ForkLock.RLock()
+	path := filepath.Join(t.TempDir(), "program")
+	program, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	thread, started := make(chan int, 1), make(chan error, 1)
+	go func() {
+		p, err := Start(Spec{
+			Path: "/bin/true", Dir: "/", Stdin: null, Stdout: null, Stderr: null, Closed: true,
+			Isolate: func() error { thread <- unix.Gettid(); return nil },
+		})
+		if p != nil {
+			<-p.Done()
+		}
+		started <- err
+	}()
+	table := fmt.Sprintf("/proc/self/task/%d/fd", <-thread)
+	time.Sleep(50 * time.Millisecond) // in which it would get its own
+	if err := program.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if name, _ := os.Readlink(filepath.Join(table, f.Name())); name == path {
+			t.Errorf("descriptor %s of the thread still is the program", f.Name())
+		}
+	}
+	syscall.ForkLock.RUnlock()
+	if err := <-started; err != nil {
 		t.Error(err)
 	}
 }
