@@ -10,8 +10,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/errcode"
 	"github.com/smartvm/smartvm/internal/jail"
@@ -167,31 +168,6 @@ func (l *launch) enterJail(ctx context.Context, files *jail.Table) (entrance *ja
 	return entrance, nil
 }
 
-// stages reports whether the VM gets a copy of a file.
-func (l *launch) stages(f jail.File) bool {
-	return slices.ContainsFunc(l.plan.stage, func(job stageJob) bool { return driveRole(job.id) == f.Role })
-}
-
-// bringCopies lets the copies of drives into the jail of a Firecracker that has started
-// without them.
-func (l *launch) bringCopies(ctx context.Context) error {
-	var copies []jail.File
-	for _, f := range l.plan.files.Files {
-		if l.stages(f) {
-			copies = append(copies, f)
-		}
-	}
-	return l.vm.admit(ctx, l.plan.files.Jail, l.process, copies...)
-}
-
-// enclosed reports whether Firecracker gets into its jail without the jailer. A restore can
-// do that: what the jailer sets before Firecracker's first step, such as limits, it needs
-// no sooner than its guest goes on.
-func (l *launch) enclosed() bool { return l.restore != nil && l.plan.files.Jail != nil }
-
-// viaJailer reports whether the jailer brings it there.
-func (l *launch) viaJailer() bool { return l.restore == nil && l.plan.files.Jail != nil }
-
 // goAhead makes the thread ready that will start Firecracker in a jail.
 func (l *launch) goAhead() *proc.Ahead {
 	m := l.vm.manager
@@ -199,7 +175,21 @@ func (l *launch) goAhead() *proc.Ahead {
 	if l.enclosed() {
 		unshare = func() error { return m.bare.Unshare(&m.void) }
 	}
-	return proc.GoAhead(unshare, true, l.plan.config.Limits != nil)
+	return proc.GoAhead(l.entering(unshare), true, l.plan.config.Limits != nil)
+}
+
+// entering gives the error of a thread that can't be moved into a jail its code.
+func (l *launch) entering(move func() error) func() error {
+	return func() error {
+		if err := move(); err != nil {
+			e := &Error{Code: errcode.JailFailed, Op: "enter jail", Subject: l.vm.ID(), Err: err}
+			if errors.Is(err, unix.EPERM) {
+				e.Hint = hintPowerless
+			}
+			return e
+		}
+		return nil
+	}
 }
 
 // jailLimits are what the VM's config says of its jail, and what follows from its files.
@@ -211,38 +201,19 @@ func (l *launch) jailLimits(files *jail.Table) (limits jail.Limits) {
 	return limits
 }
 
-// runEnclosed starts Firecracker in a jail without the jailer. All VMs of one snapshot,
-// which share its memory, have the same copy of it.
-func (l *launch) runEnclosed(role string, j *jail.Jail, entrance *jail.Entrance, limits jail.Limits, args []string, spec proc.Spec) (*proc.Process, error) {
-	program, err := l.vm.manager.bare.Program(l.binary.Path, l.restore.manifest.ID)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = program.Return() }()
-	if err := entrance.Furnish(program); err != nil {
-		return nil, err
-	}
-	if limits.NetNS != "" {
-		ns, err := os.Open(limits.NetNS)
-		if err != nil {
-			return nil, err
-		}
-		defer ns.Close()
-		entrance.Network = ns
-	}
-	spec.Isolate, spec.Ahead = entrance.Enclose, l.ahead
-	spec.Path, spec.Args, spec.Dir = "/"+program.Name(), append([]string{"--id", l.vm.ID()}, args...), "/"
-	spec.User, spec.Limits, spec.Closed = &proc.User{UID: j.UID, GID: j.GID}, limits.List(), true
-	return startRecorded(l.ledger, role, spec)
-}
-
 // jailError tells which file could not enter.
 func jailError(f jail.File, err error) error {
-	return &Error{
-		Code: errcode.Of(err, errcode.JailFailed), Op: "bring " + f.Role + " into jail", Subject: f.Host, Err: err,
-		Hint: "give others the access that the VM needs, put the file on a file system that can map owners (ext4, xfs, btrfs; tmpfs since Linux 6.3), or switch the jail off (--no-jail)",
+	e := &Error{Code: errcode.Of(err, errcode.JailFailed), Op: "bring " + f.Role + " into jail", Subject: f.Host, Err: err, Hint: hintKeptOut}
+	if errors.Is(err, unix.EPERM) && !errors.Is(err, jail.ErrKeptOut) {
+		e.Hint = hintPowerless
 	}
+	return e
 }
+
+const (
+	hintKeptOut   = "give others the access that the VM needs, put the file on a file system that can map owners (ext4, xfs, btrfs; tmpfs since Linux 6.3), or switch the jail off (--no-jail)"
+	hintPowerless = "a jail takes root with CAP_SYS_ADMIN, which a container gets by --privileged or --cap-add SYS_ADMIN; or switch it off (--no-jail)"
+)
 
 // linkSocket makes the socket that a confined Firecracker will make reachable by the
 // path that it would have without a jail.

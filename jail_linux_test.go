@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -348,4 +349,34 @@ func newNetwork(t *testing.T) *os.File {
 	must(t, err)
 	t.Cleanup(func() { must(t, ns.Close()) })
 	return ns
+}
+
+// A container often has a root who may not do all that root may.
+func TestJailThatCannotBeEnteredSaysWhatItTakes(t *testing.T) {
+	needJail(t)
+	const marker = "SMARTVM_TEST_POWERLESS"
+	if os.Getenv(marker) != "" {
+		s := bootSite(t)
+		vm := s.create("", s.config(hello.Stay))
+		err := vm.Start(patient(t))
+		wantUndone(t, vm, err, "JAIL_FAILED")
+		if hint := hintOf(err); !errors.Is(err, unix.EPERM) || !strings.Contains(hint, "CAP_SYS_ADMIN") {
+			t.Errorf("got %v, hint %q", err, hint)
+		}
+		return
+	}
+	err := proc.OnThread(func() error {
+		// What a thread can never have again its child does not get, though it is root's.
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_ADMIN, 0, 0, 0); err != nil {
+			return err
+		}
+		again := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+		again.Env = append(os.Environ(), marker+"=1")
+		out, err := again.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "PASS") {
+			t.Errorf("%v:\n%s", err, out)
+		}
+		return nil
+	})
+	must(t, err)
 }

@@ -141,9 +141,9 @@ func (l *launch) runFirecracker(ctx context.Context, role string, files *jail.Ta
 	if l.enclosed() {
 		return l.runEnclosed(role, files.Jail, entrance, limits, args, spec)
 	}
-	spec.Path, spec.Isolate = l.jailer, entrance.Isolate
+	spec.Path, spec.Isolate = l.jailer, l.entering(entrance.Isolate)
 	if l.ahead.Fresh() { // else another Firecracker has had it
-		spec.Isolate, spec.Ahead = entrance.Attach, l.ahead
+		spec.Isolate, spec.Ahead = l.entering(entrance.Attach), l.ahead
 	}
 	spec.Args = files.Jail.Args(l.binary.Path, id, limits, args)
 	return startRecorded(l.ledger, role, spec)
@@ -169,7 +169,7 @@ func startRecorded(led *ledger.Ledger, role string, spec proc.Spec) (process *pr
 }
 
 func spawnError(path string, err error) error {
-	return &Error{Code: errcode.BinaryUnusable, Op: "start process", Subject: path, Err: err}
+	return &Error{Code: errcode.Of(err, errcode.BinaryUnusable), Op: "start process", Subject: path, Err: err}
 }
 
 func consoleError(op string, id vmconfig.ID, err error) error {
