@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -273,6 +275,41 @@ func TestProgramThatIsNotThereIsNamed(t *testing.T) {
 	if _, err := bare.Program("/none/firecracker", "one"); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "/none/firecracker") {
 		t.Errorf("got %v", err)
 	}
+}
+
+func TestNothingIsForkedWhileAProgramIsCopied(t *testing.T) {
+	hosttest.Need(t, hosttest.Root)
+	bare, _ := newBareWorld(t)
+	slow := filepath.Join(t.TempDir(), "firecracker")
+	if err := unix.Mkfifo(slow, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		p, err := bare.Program(slow, "one")
+		if err == nil {
+			err = p.Return()
+		}
+		done <- err
+	}()
+	feed, err := os.OpenFile(slow, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); syscall.ForkLock.TryLock(); time.Sleep(time.Millisecond) {
+		syscall.ForkLock.Unlock()
+		if time.Since(began) > 10*time.Second {
+			t.Error("processes are forked that have the copy open")
+			break
+		}
+	}
+	if err := errors.Join(feed.Close(), <-done); err != nil {
+		t.Fatal(err)
+	}
+	if !syscall.ForkLock.TryLock() {
+		t.Fatal("forks are held up for ever")
+	}
+	syscall.ForkLock.Unlock()
 }
 
 // A file that is open for writing can't be executed, and a process that is being started has
