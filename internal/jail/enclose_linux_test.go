@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/smartvm/smartvm/internal/hosttest"
+	"github.com/smartvm/smartvm/internal/plainfile"
 	"github.com/smartvm/smartvm/internal/proc"
 )
 
@@ -223,22 +224,19 @@ func inode(t *testing.T, p *Program) uint64 {
 	return st.Ino
 }
 
+// programs counts the copies that there are.
+func programs(t *testing.T, b *Bare) int {
+	t.Helper()
+	names, err := plainfile.Names(fmt.Sprintf("/proc/self/fd/%d", b.root.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(names) - 1 // without the devices
+}
+
 func TestCopyOfAProgramIsForThoseWhoShareIt(t *testing.T) {
 	c := newCell(t)
 	bare, _ := newBareWorld(t)
-	names := func() string {
-		t.Helper()
-		dir, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", bare.root.Fd()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer dir.Close()
-		all, err := dir.Readdirnames(-1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return fmt.Sprint(len(all)-1, " programs") // and the devices
-	}
 	one, path := c.program(bare, "one")
 	again, _ := c.program(bare, "one")
 	other, _ := c.program(bare, "other")
@@ -246,8 +244,8 @@ func TestCopyOfAProgramIsForThoseWhoShareIt(t *testing.T) {
 		t.Error("not those who share a snapshot share a copy, and nobody else")
 	}
 	for _, p := range []*Program{one, again} {
-		if got := names(); got != "2 programs" { // the first one is in use
-			t.Errorf("there are %s", got)
+		if n := programs(t, bare); n != 2 { // the first one is in use
+			t.Errorf("there are %d programs", n)
 		}
 		if err := p.Return(); err != nil {
 			t.Error(err)
@@ -256,8 +254,8 @@ func TestCopyOfAProgramIsForThoseWhoShareIt(t *testing.T) {
 	if err := other.Return(); err != nil {
 		t.Error(err)
 	}
-	if got := names(); got != "1 programs" { // the last one is kept
-		t.Errorf("there are %s", got)
+	if n := programs(t, bare); n != 1 { // the last one is kept
+		t.Errorf("there are %d programs", n)
 	}
 	put(t, path, "another release")
 	next, _ := c.program(bare, "other")
@@ -269,11 +267,18 @@ func TestCopyOfAProgramIsForThoseWhoShareIt(t *testing.T) {
 	}
 }
 
-func TestProgramThatIsNotThereIsNamed(t *testing.T) {
+func TestProgramThatCannotBeCopiedIsNamedAndLeavesNothing(t *testing.T) {
 	hosttest.Need(t, hosttest.Root)
 	bare, _ := newBareWorld(t)
 	if _, err := bare.Program("/none/firecracker", "one"); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "/none/firecracker") {
 		t.Errorf("got %v", err)
+	}
+	dir := t.TempDir() // which can be opened, and not read
+	if _, err := bare.Program(dir, "one"); !errors.Is(err, unix.EISDIR) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("got %v", err)
+	}
+	if n := programs(t, bare); n != 0 {
+		t.Errorf("%d programs are left", n)
 	}
 }
 

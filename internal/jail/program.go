@@ -19,7 +19,6 @@ type Program struct {
 	what  original
 	name  string // in the root of bare
 	users int    // whoever has got it and not given it back
-	last  bool   // whether it is kept for the next user
 }
 
 // original is what there is a copy of, and for whom.
@@ -53,13 +52,13 @@ func (b *Bare) Program(path, sharers string) (*Program, error) {
 }
 
 // replace keeps another program for the next user.
-func (b *Bare) replace(next *Program) (err error) {
-	if b.last != nil {
-		b.last.last = false
-		err = b.last.drop()
-	}
+func (b *Bare) replace(next *Program) error {
+	last := b.last
 	b.last = next
-	return err
+	if last == nil {
+		return nil
+	}
+	return last.drop()
 }
 
 // copy makes a copy.
@@ -72,7 +71,7 @@ func (b *Bare) copy(what original) (p *Program, err error) {
 		return nil, err
 	}
 	defer in.Close()
-	p = &Program{bare: b, what: what, name: rand.Text(), last: true}
+	p = &Program{bare: b, what: what, name: rand.Text()}
 	// A process that is forked now has what we write to open, and as long as it has, the
 	// program can't be executed.
 	syscall.ForkLock.RLock()
@@ -103,9 +102,9 @@ func (p *Program) Return() error {
 	return p.drop()
 }
 
-// drop removes it if nobody needs it any more.
+// drop removes it, unless somebody has it or it is kept for the next user.
 func (p *Program) drop() error {
-	if p.last || p.users > 0 {
+	if p.bare.last == p || p.users > 0 {
 		return nil
 	}
 	return os.NewSyscallError("unlinkat", unix.Unlinkat(int(p.bare.root.Fd()), p.name, 0))
