@@ -86,6 +86,11 @@ func Release(f *os.File, r Range) error { return set(f, r, unix.F_UNLCK) }
 // is a copy of this one, with all files open.
 func Close(f *os.File) error { return errors.Join(Release(f, Range{}), f.Close()) }
 
+// CloseFlock is Close for a lock of flock(2), which a directory can have.
+func CloseFlock(f *os.File) error {
+	return errors.Join(os.NewSyscallError("flock", unix.Flock(int(f.Fd()), unix.LOCK_UN)), f.Close())
+}
+
 // Held reports whether somebody else holds a lock of either kind.
 func Held(f *os.File, r Range) (bool, error) {
 	l := unix.Flock_t{Type: unix.F_WRLCK, Start: r.Start, Len: r.Size}

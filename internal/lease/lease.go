@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/smartvm/smartvm/internal/filelock"
 	"github.com/smartvm/smartvm/internal/plainfile"
 	"github.com/smartvm/smartvm/internal/privdir"
 )
@@ -143,9 +144,5 @@ func lock(dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, errors.Join(os.NewSyscallError("flock", err), f.Close())
 	}
-	return func() {
-		// Closing alone would leave it with a process that is being started, see filelock.Close.
-		_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
-		_ = f.Close()
-	}, nil
+	return func() { _ = filelock.CloseFlock(f) }, nil
 }

@@ -44,7 +44,7 @@ func (h *Host) Lock(ctx context.Context) (unlock func(), err error) {
 		return nil, failed(code, op, subject, err)
 	}
 	return sync.OnceFunc(func() {
-		_ = f.Close() // which gives the lock back
+		_ = filelock.CloseFlock(f)
 		<-turn
 	}), nil
 }
