@@ -42,10 +42,7 @@ func (b *Bare) enter() error {
 	if err := b.make(); err != nil {
 		return err
 	}
-	if err := unix.Unshare(unix.CLONE_FS); err != nil { // else there is no way into a mount namespace
-		return os.NewSyscallError("unshare", err)
-	}
-	return os.NewSyscallError("setns", unix.Setns(int(b.ns.Fd()), unix.CLONE_NEWNS))
+	return joinMounts(int(b.ns.Fd()))
 }
 
 // make makes it, unless it is there.

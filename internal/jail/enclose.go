@@ -59,13 +59,10 @@ func (e *Entrance) Enclose() error {
 
 // fromBare gives what is in the thread's root a name in a jail, where it can't be changed.
 func fromBare(path string, root int, name string, attributes uint64) error {
-	tree, err := openTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE)
+	tree, err := cloneMount(path, &unix.MountAttr{Attr_set: attributes | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_RDONLY})
 	if err != nil {
 		return err
 	}
 	defer tree.Close()
-	if err := setAttributes(tree, &unix.MountAttr{Attr_set: attributes | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_RDONLY}); err != nil {
-		return err
-	}
 	return moveMount(tree, root, name)
 }

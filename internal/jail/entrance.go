@@ -12,10 +12,10 @@ import (
 	"github.com/smartvm/smartvm/internal/stage"
 )
 
-// Entrance lets files into a jail. It is for one call of [Entrance.Isolate] or
-// [Entrance.Join], and not for several goroutines.
+// Entrance lets files into a jail. It is for one call of [Entrance.Isolate],
+// [Entrance.Enclose] or [Entrance.Join], and not for several goroutines.
 type Entrance struct {
-	// Network is the network namespace that [Entrance.Isolate] moves into, or else Void;
+	// Network is the network namespace that Isolate and Enclose move into, or else Void;
 	// nil for both means to stay.
 	Network *os.File
 	Void    *Void
@@ -71,7 +71,7 @@ func (e *Entrance) Close() error {
 // copied, and one that is Fresh is given to him. Another one that is written is refused.
 func (e *Entrance) Bring(ctx context.Context, f File) error {
 	access, inside := f.Access, f.Inside
-	tree, err := openTree(unix.AT_FDCWD, f.Host, unix.OPEN_TREE_CLONE)
+	tree, err := cloneTree(f.Host)
 	if err != nil {
 		return err
 	}
@@ -275,9 +275,22 @@ func (e *Entrance) copy(ctx context.Context, inside, host string) error {
 	return errors.Join(dir.Chmod(name, 0o400), dir.Lchown(name, e.jail.UID, e.jail.GID))
 }
 
-// openTree opens what a path leads to, with flags of open_tree(2).
-func openTree(dir int, path string, flags uint) (*os.File, error) {
-	fd, err := unix.OpenTree(dir, path, flags|unix.OPEN_TREE_CLOEXEC)
+// cloneMount makes a mount with these attributes of what a path leads to, which is attached
+// nowhere yet.
+func cloneMount(path string, attr *unix.MountAttr) (*os.File, error) {
+	tree, err := cloneTree(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := setAttributes(tree, attr); err != nil {
+		return nil, errors.Join(err, tree.Close())
+	}
+	return tree, nil
+}
+
+// cloneTree is cloneMount with the attributes of the mount that it is made of.
+func cloneTree(path string) (*os.File, error) {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
 		return nil, &os.PathError{Op: "open_tree", Path: path, Err: err}
 	}

@@ -76,17 +76,9 @@ func (e *Entrance) bindRoot() error {
 // mount makes a mount of the root that is attached nowhere yet. In it devices and the
 // program work although its file system may be mounted with nodev and noexec, as /dev/shm is.
 func (j *Jail) mount() (*os.File, error) {
-	tree, err := openTree(unix.AT_FDCWD, j.Root, unix.OPEN_TREE_CLONE)
-	if err != nil {
-		return nil, err
-	}
-	err = setAttributes(tree, &unix.MountAttr{
+	return cloneMount(j.Root, &unix.MountAttr{
 		Attr_set: unix.MOUNT_ATTR_NOSUID, Attr_clr: unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC, Propagation: unix.MS_PRIVATE,
 	})
-	if err != nil {
-		return nil, errors.Join(err, tree.Close())
-	}
-	return tree, nil
 }
 
 // attach gives what was brought its names below a root.
@@ -122,12 +114,13 @@ func (e *Entrance) Join(pidfd int) error {
 	return nil
 }
 
-// joinMounts moves the calling thread into the mount namespace of a process.
-func joinMounts(pidfd int) error {
-	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+// joinMounts moves the calling thread into a mount namespace, given by a file of it or by
+// the pidfd of a process that is in it (Linux 5.8).
+func joinMounts(fd int) error {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil { // else there is no way into one
 		return os.NewSyscallError("unshare", err)
 	}
-	return os.NewSyscallError("setns", unix.Setns(pidfd, unix.CLONE_NEWNS)) // Linux 5.8
+	return os.NewSyscallError("setns", unix.Setns(fd, unix.CLONE_NEWNS))
 }
 
 // cover puts a mount in the place of the one that has its name. Whoever has the old
