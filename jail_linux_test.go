@@ -329,9 +329,8 @@ func TestOnlyVMsOfOneSnapshotShareAProgram(t *testing.T) {
 
 func TestRestoredVMRunsInTheNetworkNamespaceOfItsConfig(t *testing.T) {
 	s := jailedSite(t, smartvm.JailOptions{})
-	ns := newNetwork(t)
 	config := s.config(hello.Stay)
-	config.Jail = &vmconfig.Jail{NetNS: fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.Fd())}
+	config.Jail = &vmconfig.Jail{NetNS: nettest.NewNamespace(t).Path()}
 	origin := s.bootConfig(config)
 	_, err := origin.Snapshot(patient(t), "warm", smartvm.SnapshotOptions{})
 	must(t, err)
@@ -340,15 +339,6 @@ func TestRestoredVMRunsInTheNetworkNamespaceOfItsConfig(t *testing.T) {
 	if a, b := namespace(t, s.pid(origin), "net"), namespace(t, s.pid(restored), "net"); a != b || a == namespace(t, os.Getpid(), "net") {
 		t.Errorf("the original is in %s, the other in %s", a, b)
 	}
-}
-
-// newNetwork makes an empty network namespace.
-func newNetwork(t *testing.T) *os.File {
-	t.Helper()
-	ns, err := proc.NewNetwork()
-	must(t, err)
-	t.Cleanup(func() { must(t, ns.Close()) })
-	return ns
 }
 
 // A container often has a root who may not do all that root may.

@@ -17,7 +17,7 @@ import (
 func (a *app) snapshotCloneCommand() *cobra.Command {
 	var (
 		o      smartvm.CloneOptions
-		n      cloneNumber = 1
+		n      = cloneNumber{1}
 		noJail bool
 	)
 	cmd := &cobra.Command{
@@ -52,7 +52,7 @@ keys. Outside, each has an address of its own, which is translated.`,
 	_ = cmd.RegisterFlagCompletionFunc("name", cobra.NoFileCompletions) // it fails only for an unknown flag
 	cmd.RunE = a.withOptions(func(opts *smartvm.Options) error { a.jailOption(opts, noJail); return nil },
 		func(ctx context.Context, m *smartvm.Manager, args []string) error {
-			vms, err := m.Clone(ctx, args[0], int(n), o)
+			vms, err := m.Clone(ctx, args[0], int(n.wholeNumber), o)
 			if err != nil {
 				return err
 			}
@@ -62,21 +62,13 @@ keys. Outside, each has an address of its own, which is translated.`,
 }
 
 // cloneNumber is the flag --number.
-type cloneNumber int
-
-// String implements pflag.Value.
-func (n *cloneNumber) String() string { return strconv.Itoa(int(*n)) }
-
-// Type implements pflag.Value.
-func (*cloneNumber) Type() string { return "N" }
+type cloneNumber struct{ wholeNumber }
 
 // Set implements pflag.Value.
 func (n *cloneNumber) Set(text string) error {
-	v, err := strconv.Atoi(text)
-	if err != nil || v < 1 || v > smartvm.MaxClones {
+	if err := n.wholeNumber.Set(text); err != nil || n.wholeNumber < 1 || n.wholeNumber > smartvm.MaxClones {
 		return fmt.Errorf("write a whole number from 1 to %d", smartvm.MaxClones)
 	}
-	*n = cloneNumber(v)
 	return nil
 }
 

@@ -44,7 +44,7 @@ func fork(s Spec) (child, error) {
 	return born, nil
 }
 
-// forkHere forks on a thread that is changed for it, and ends then.
+// forkHere forks on a thread that is changed for it, and does nothing else afterwards.
 func forkHere(s Spec) (born child, err error) {
 	if s.Closed {
 		if err := closeOthers(); err != nil {

@@ -72,11 +72,7 @@ func threadOf(t *testing.T, user int) bool {
 
 func TestProgramThatCannotBeExecutedIsAnErrorAndNoProcess(t *testing.T) {
 	hosttest.Need(t, hosttest.Root)
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer null.Close()
+	null := openNull(t)
 	for range 100 { // the thread ends while its result is waited for
 		p, err := Start(Spec{Path: "/none", Dir: "/", Stdin: null, Stdout: null, Stderr: null, Isolate: func() error { return nil }, Closed: true})
 		if p != nil || !errors.Is(err, os.ErrNotExist) {
@@ -87,13 +83,9 @@ func TestProgramThatCannotBeExecutedIsAnErrorAndNoProcess(t *testing.T) {
 
 func TestLimitsThatCannotBeSetLeaveNoProcess(t *testing.T) {
 	hosttest.Need(t, hosttest.Root)
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer null.Close()
+	null := openNull(t)
 	const user = 1_900_000_004
-	_, err = Start(Spec{
+	_, err := Start(Spec{
 		Path: "/bin/sleep", Args: []string{"1000"}, Dir: "/", Stdin: null, Stdout: null, Stderr: null, Isolate: func() error { return nil },
 		User: &User{UID: user, GID: user}, Limits: []Limit{{99, 1}}, // there is no such resource
 	})
@@ -167,11 +159,7 @@ func TestClosedProcessKeepsNoLock(t *testing.T) {
 // A program that is being written can't be executed as long as any table has it open.
 func TestClosedProcessIsNotBegunWhileForksAreHeldUp(t *testing.T) {
 	hosttest.Need(t, hosttest.Root)
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer null.Close()
+	null := openNull(t)
 	syscall.ForkLock.RLock()
 	path := filepath.Join(t.TempDir(), "program")
 	program, err := os.Create(path)

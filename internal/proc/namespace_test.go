@@ -76,12 +76,8 @@ func TestFailureAheadFailsTheStart(t *testing.T) {
 	wrong := errors.New("not ready")
 	a := GoAhead(func() error { return wrong }, false, false)
 	defer a.Close()
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer null.Close()
-	_, err = Start(Spec{Path: "/bin/true", Stdin: null, Stdout: null, Stderr: null, Isolate: func() error { return nil }, Ahead: a})
+	null := openNull(t)
+	_, err := Start(Spec{Path: "/bin/true", Stdin: null, Stdout: null, Stderr: null, Isolate: func() error { return nil }, Ahead: a})
 	if !errors.Is(err, wrong) {
 		t.Errorf("got %v", err)
 	}

@@ -22,13 +22,20 @@ func start(t *testing.T, script string) *Process {
 	return startSpec(t, Spec{Path: "/bin/sh", Args: []string{"-c", script}})
 }
 
-func startSpec(t *testing.T, s Spec) *Process {
+// openNull is what a process may read and write that does neither.
+func openNull(t *testing.T) *os.File {
 	t.Helper()
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer null.Close()
+	t.Cleanup(func() { _ = null.Close() })
+	return null
+}
+
+func startSpec(t *testing.T, s Spec) *Process {
+	t.Helper()
+	null := openNull(t)
 	s.Dir, s.Stdin, s.Stdout, s.Stderr = "/", null, null, null
 	p, err := Start(s)
 	if err != nil {
@@ -44,11 +51,7 @@ func startSpec(t *testing.T, s Spec) *Process {
 
 func TestTiedProcessEndsWithTheThreadThatStartedIt(t *testing.T) {
 	t.Parallel()
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer null.Close()
+	null := openNull(t)
 	started, over := make(chan *Process, 1), make(chan struct{})
 	defer close(over)
 	var begin func()
@@ -79,11 +82,7 @@ func TestTiedProcessEndsWithTheThreadThatStartedIt(t *testing.T) {
 // That it works is shown where there are groups: see package cgroup.
 func TestCgroupIsWhereTheProcessIsStarted(t *testing.T) {
 	t.Parallel()
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer null.Close()
+	null := openNull(t)
 	dir, err := os.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

@@ -47,11 +47,7 @@ func TestProcessEndsWithTheNamespaceThatItIsTiedTo(t *testing.T) {
 func TestOnlyTheFirstOfANamespaceCanBeTiedTo(t *testing.T) {
 	t.Parallel()
 	hosttest.Need(t, hosttest.Root)
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer null.Close()
+	null := openNull(t)
 	spec := Spec{Path: "/bin/true", Dir: "/", Stdin: null, Stdout: null, Stderr: null, TiedTo: start(t, "sleep 1000")}
 	if p, err := Start(spec); err == nil {
 		t.Errorf("%s is tied to one that takes nobody along", p.ID())
